@@ -1,0 +1,66 @@
+# The tools are pinned here and fetched by the go command; nothing is installed.
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+ERRCHECK    = github.com/kisielk/errcheck@v1.30.0
+
+FUZZTIME  ?= 30s
+BENCHTIME ?= 1s
+# The black-box tests start many processes; a machine that hangs ends after this.
+TIMEOUT   ?= 15m
+
+# Each module of the repository, by folder. Only the root is what people import.
+MODULES = . $(patsubst %/go.mod,%,$(wildcard */go.mod))
+
+.PHONY: help setup test unit race lint fuzz compat diff crash bench docs cross
+
+help: ## print this text
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## fetch the Go modules of all tests
+	@set -e; for m in $(MODULES); do (cd $$m && go mod download); done
+
+test: setup lint race compat ## all that a change must pass: lint, race and compat
+
+unit: ## the tests of the module, quickly
+	go test ./...
+
+race: ## the tests of the module under the race detector
+	go test -race -timeout $(TIMEOUT) ./...
+
+compat: ## the black-box tests: real clients, redis-server, kill -9
+	cd compat_test && go vet ./... && go test -timeout $(TIMEOUT) ./...
+
+lint: ## gofmt, vet, staticcheck, errcheck and the rules of this repository
+	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted:" $$unformatted; exit 1; fi
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	go run $(ERRCHECK) -exclude .errcheck ./...
+	go test -count=1 ./internal/...
+
+fuzz: ## each fuzz target for FUZZTIME (30s)
+	@set -e; for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+diff: ## 200000 random commands, compared with redis-server
+	cd compat_test && SESSIOND_DIFF_COMMANDS=200000 go test -count=1 -timeout 1h -run '(?i)diff' ./...
+
+crash: ## 50 rounds of kill -9 under load
+	cd compat_test && SESSIOND_CRASH_ROUNDS=50 go test -count=1 -timeout 1h -run '(?i)crash' ./...
+
+bench: ## the benchmarks of the module
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+docs: ## write docs/commands.md from the command table
+	go run ./internal/docgen > docs/commands.md.new
+	mv docs/commands.md.new docs/commands.md
+
+cross: ## build for all systems and processors, without cgo, into dist
+	@set -e; for os in linux darwin windows; do for arch in amd64 arm64; do \
+		ext=; if [ $$os = windows ]; then ext=.exe; fi; \
+		echo "dist/sessiond-$$os-$$arch$$ext"; \
+		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -trimpath -o dist/sessiond-$$os-$$arch$$ext ./cmd/sessiond; \
+	done; done

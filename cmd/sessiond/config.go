@@ -1,0 +1,243 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/sessiond/sessiond"
+)
+
+// config is what the command line and the environment ask for.
+type config struct {
+	help, version bool
+
+	bind           []string
+	port           uint16
+	unixSocket     string
+	unixSocketPerm fs.FileMode
+
+	dir        string
+	durability sessiond.Durability
+	databases  int
+	cacheBytes int64
+
+	password   string
+	maxClients int
+	idle       time.Duration
+	logLevel   slog.Level
+}
+
+// flags is a config in the making: the values that need a look are kept as typed.
+type flags struct {
+	config
+	set   *pflag.FlagSet
+	typed struct {
+		unixSocketPerm          string
+		durability, appendfsync string
+		logLevel                string
+		timeout                 int
+	}
+}
+
+func newFlags() *flags {
+	f := &flags{set: pflag.NewFlagSet("sessiond", pflag.ContinueOnError)}
+	set := f.set
+	set.SortFlags = false
+	set.Usage = func() {} // run prints it
+
+	set.StringSliceVar(&f.bind, "bind", []string{"127.0.0.1"},
+		"`addresses` to listen on, with commas between or the flag repeated; * is all of them, \"\" none (Unix socket only)")
+	set.Uint16Var(&f.port, "port", 6379, "TCP `port`; 0 takes a free one, which the first line of output tells")
+	set.StringVar(&f.unixSocket, "unixsocket", "", "`path` of a Unix socket to listen on, too")
+	set.StringVar(&f.typed.unixSocketPerm, "unixsocketperm", "700", "permission of the Unix socket, `octal`")
+	set.StringVar(&f.dir, "dir", "./sessiond-data", "`folder` of the data; it is made if need be")
+	set.StringVar(&f.typed.durability, "durability", "session",
+		"`mode`: what is on disk before a reply: session, strict or everysec")
+	set.StringVar(&f.typed.appendfsync, "appendfsync", "",
+		"`when`: Redis' words for --durability: always is strict, everysec is everysec")
+	set.IntVar(&f.databases, "databases", 16, "`number` of databases")
+	set.Int64Var(&f.cacheBytes, "cache-bytes", 256<<20, "`bytes` of memory for recently used sessions")
+	set.StringVar(&f.password, "requirepass", "", "`password` clients log in with; better given by the environment")
+	set.IntVar(&f.maxClients, "maxclients", 10000, "`number` of clients at once")
+	set.IntVar(&f.typed.timeout, "timeout", 0, "`seconds` a client may be silent; 0 is forever")
+	set.StringVar(&f.typed.logLevel, "loglevel", "notice",
+		"`level` of the log: debug, verbose, notice (or info), warning (or warn), error")
+	set.BoolVar(&f.version, "version", false, "print the version and exit")
+	set.BoolVarP(&f.help, "help", "h", false, "print this text and exit")
+	return f
+}
+
+func usage() string {
+	return `sessiond keeps web sessions on disk and serves them over the Redis protocol.
+
+Usage: sessiond [flags]
+
+` + newFlags().set.FlagUsages() + `
+Each flag can be given as an environment variable, too: SESSIOND_PORT for --port and so
+on. A flag wins over the variable; an empty variable counts as not set.
+`
+}
+
+// variable returns the name of the environment variable that stands for a flag.
+func variable(flag string) string {
+	return "SESSIOND_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+func parseConfig(args []string, getenv func(string) string) (config, error) {
+	f := newFlags()
+	if err := f.set.Parse(args); err != nil {
+		var value *pflag.InvalidValueError
+		if errors.As(err, &value) {
+			return config{}, invalid("--"+value.GetFlag().Name, value)
+		}
+		return config{}, usageError{err}
+	}
+	if f.set.NArg() > 0 {
+		return config{}, usagef("unexpected argument %q: sessiond takes flags only, see sessiond --help", f.set.Arg(0))
+	}
+	if f.help || f.version {
+		return f.config, nil
+	}
+	if err := f.readEnvironment(getenv); err != nil {
+		return config{}, err
+	}
+	return f.check()
+}
+
+// readEnvironment sets the flags that the command line did not.
+func (f *flags) readEnvironment(getenv func(string) string) error {
+	given := map[string]bool{}
+	f.set.Visit(func(flag *pflag.Flag) { given[flag.Name] = true })
+	// They are two names of one choice: either of them on the command line wins.
+	given["durability"] = given["durability"] || given["appendfsync"]
+	given["appendfsync"] = given["durability"]
+
+	var first error
+	f.set.VisitAll(func(flag *pflag.Flag) {
+		name := variable(flag.Name)
+		value := getenv(name)
+		switch {
+		case first != nil, value == "", given[flag.Name], flag.Name == "help", flag.Name == "version":
+			return
+		case flag.Name == "port" && strings.HasPrefix(value, "tcp://"):
+			return // Kubernetes sets this one for a Service that is called sessiond
+		}
+		err := f.set.Set(flag.Name, value)
+		var wrong *pflag.InvalidValueError
+		if errors.As(err, &wrong) {
+			err = invalid(name, wrong)
+		}
+		first = err
+	})
+	return first
+}
+
+// invalid says what is wrong with the value of a flag or a variable.
+func invalid(name string, err *pflag.InvalidValueError) error {
+	reason := errors.Unwrap(err)
+	var number *strconv.NumError
+	if errors.As(reason, &number) {
+		reason = number.Err
+		if errors.Is(reason, strconv.ErrSyntax) {
+			reason = errors.New("not a whole number")
+		}
+	}
+	return usagef("%s %q: %w", name, err.GetValue(), reason)
+}
+
+// check turns what was typed into what it means.
+func (f *flags) check() (config, error) {
+	c := f.config
+	c.idle = time.Duration(f.typed.timeout) * time.Second
+	c.bind = splitAddresses(f.bind)
+	var err error
+	if c.durability, err = f.parseDurability(); err != nil {
+		return config{}, err
+	}
+	if c.logLevel, err = parseLevel(f.typed.logLevel); err != nil {
+		return config{}, err
+	}
+	perm, err := strconv.ParseUint(f.typed.unixSocketPerm, 8, 32)
+	switch {
+	case err != nil || perm > 0o777:
+		return config{}, usagef("--unixsocketperm %q: not a permission such as 700 or 770", f.typed.unixSocketPerm)
+	case f.databases < 1 || f.databases > sessiond.MaxDatabases:
+		return config{}, usagef("--databases %d: not from 1 to %d", f.databases, sessiond.MaxDatabases)
+	case f.maxClients < 1:
+		return config{}, usagef("--maxclients %d: at least one", f.maxClients)
+	case f.typed.timeout < 0:
+		return config{}, usagef("--timeout %d: not negative, 0 is forever", f.typed.timeout)
+	case f.cacheBytes < 1:
+		return config{}, usagef("--cache-bytes %d: at least one", f.cacheBytes)
+	case f.dir == "":
+		return config{}, usagef("--dir: a folder is needed")
+	case len(c.bind) == 0 && c.unixSocket == "":
+		return config{}, usagef("--bind: with no address, --unixsocket is needed")
+	}
+	c.unixSocketPerm = fs.FileMode(perm)
+	return c, nil
+}
+
+// parseDurability joins the two names of one choice.
+func (f *flags) parseDurability() (sessiond.Durability, error) {
+	mode, err := sessiond.ParseDurability(f.typed.durability)
+	if err != nil {
+		return 0, usagef("--durability %w", err)
+	}
+	var alias sessiond.Durability
+	switch f.typed.appendfsync {
+	case "":
+		return mode, nil
+	case "always":
+		alias = sessiond.Strict
+	case "everysec":
+		alias = sessiond.EverySec
+	case "no":
+		return 0, usagef(`--appendfsync no: sessiond has no mode that leaves the disk to the operating system; "everysec" comes closest`)
+	default:
+		return 0, usagef("--appendfsync %q is none of always, everysec", f.typed.appendfsync)
+	}
+	if f.set.Changed("durability") && alias != mode {
+		return 0, usagef("--appendfsync %s means --durability %v, but --durability is %v: give one of them",
+			f.typed.appendfsync, alias, mode)
+	}
+	return alias, nil
+}
+
+// parseLevel takes Redis' names and those of slog.
+func parseLevel(name string) (slog.Level, error) {
+	switch strings.ToLower(name) {
+	case "debug":
+		return slog.LevelDebug, nil
+	case "verbose":
+		return slog.LevelInfo - 1, nil
+	case "notice", "info":
+		return slog.LevelInfo, nil
+	case "warning", "warn":
+		return slog.LevelWarn, nil
+	case "error":
+		return slog.LevelError, nil
+	}
+	return 0, usagef("--loglevel %q is none of debug, verbose, notice, warning", name)
+}
+
+// splitAddresses allows spaces between addresses, too, as in a redis.conf.
+func splitAddresses(values []string) []string {
+	var addresses []string
+	for _, value := range values {
+		addresses = append(addresses, strings.Fields(value)...)
+	}
+	return addresses
+}
+
+// String says where the data is and how safe, for the line that says that sessiond serves.
+func (c config) String() string {
+	return fmt.Sprintf("data in %s; durability %v", c.dir, c.durability)
+}

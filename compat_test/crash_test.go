@@ -1,0 +1,411 @@
+package compat_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sessiond/sessiond/compat_test/proc"
+)
+
+const crashConnections = 50
+
+// durabilities are the modes of sessiond, each with what redis-server has to be told to
+// keep what it acknowledges. (Its everysec may reply while a write waits for an fsync.)
+var durabilities = []struct {
+	mode  string
+	redis []string
+}{
+	{"session", []string{"--appendonly", "yes", "--appendfsync", "always"}},
+	{"strict", []string{"--appendonly", "yes", "--appendfsync", "always"}},
+	{"everysec", []string{"--appendonly", "yes", "--appendfsync", "always"}},
+}
+
+// eachDurability runs a test in every mode. The modes take turns: each loads the machine.
+func eachDurability(t *testing.T, test func(t *testing.T, h *crash)) {
+	for _, d := range durabilities {
+		t.Run(d.mode, func(t *testing.T) {
+			flags := []string{"--durability", d.mode}
+			if proc.IsRedis() {
+				flags = d.redis
+			}
+			test(t, newCrash(t, proc.Start(t, flags...)))
+		})
+	}
+}
+
+// crash drives one server through ends and restarts, and remembers what it was told.
+type crash struct {
+	t       *testing.T
+	server  *proc.Server
+	rng     *rand.Rand
+	ledgers []*ledger
+	total   verdict
+}
+
+// newCrash takes its seed from SESSIOND_CRASH_SEED, or a new one, and prints it.
+func newCrash(t *testing.T, s *proc.Server) *crash {
+	seed := rand.Uint64()
+	if text := os.Getenv("SESSIOND_CRASH_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("SESSIOND_CRASH_SEED: %v", err)
+		}
+	}
+	t.Logf("SESSIOND_CRASH_SEED=%d", seed)
+	c := &crash{t: t, server: s, rng: rand.New(rand.NewPCG(seed, 0))}
+	for i := range crashConnections {
+		c.ledgers = append(c.ledgers, newLedger(i, seed))
+	}
+	return c
+}
+
+// rounds is how often a test ends the server: SESSIOND_CRASH_ROUNDS, or 3.
+func rounds(t *testing.T) int {
+	text := os.Getenv("SESSIOND_CRASH_ROUNDS")
+	if text == "" {
+		return 3
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("SESSIOND_CRASH_ROUNDS: %v", err)
+	}
+	return n
+}
+
+// load runs every ledger's connection until end has ended the server, at a random moment
+// once each connection was told something.
+func (c *crash) load(end func()) {
+	c.t.Helper()
+	var wg sync.WaitGroup
+	var busy atomic.Int64
+	for _, l := range c.ledgers {
+		wg.Go(func() {
+			if err := l.work(c.server.Addr, &busy); err != nil {
+				c.t.Errorf("connection %d: %v", l.owner, err)
+			}
+		})
+	}
+	proc.Eventually(c.t, func() error {
+		if n := busy.Load(); n < crashConnections {
+			return fmt.Errorf("%d of %d connections are at work", n, crashConnections)
+		}
+		return nil
+	})
+	time.Sleep(time.Duration(c.rng.IntN(500)) * time.Millisecond) // the random moment
+	end()
+	wg.Wait()
+}
+
+// work sends steps, sometimes several at once, until the server is gone. It adds one to
+// busy after its first reply.
+func (l *ledger) work(addr string, busy *atomic.Int64) error {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(2 * proc.Patience)); err != nil {
+		return err
+	}
+	r := bufio.NewReader(conn)
+	for first := true; ; first = false {
+		gone, err := l.exchange(conn, r)
+		if gone || err != nil {
+			return err
+		}
+		if first {
+			busy.Add(1)
+		}
+	}
+}
+
+// exchange sends one to four steps in one write and settles their replies. gone says that
+// the server went away meanwhile.
+func (l *ledger) exchange(conn io.Writer, r *bufio.Reader) (gone bool, err error) {
+	var steps []step
+	var request strings.Builder
+	under := span{from: time.Now().UnixMilli()}
+	for range 1 + max(0, l.rng.IntN(8)-4) {
+		s := l.plan(under.from)
+		steps = append(steps, s)
+		request.WriteString(s.request())
+	}
+	_, err = io.WriteString(conn, request.String())
+	for i := 0; i < len(steps) && err == nil; i++ {
+		var reply string
+		reply, err = readReplies(r, steps[i].replies())
+		under.to = time.Now().UnixMilli()
+		if err == nil {
+			if err := l.settle(steps[i], under, reply); err != nil {
+				return false, err
+			}
+			continue
+		}
+		steps = steps[i:]
+		break
+	}
+	if err == nil {
+		return false, nil
+	}
+	if !proc.ErrClosed(err) {
+		return false, err
+	}
+	under.to = time.Now().UnixMilli()
+	l.cut(steps, under)
+	return true, nil
+}
+
+func readReplies(r *bufio.Reader, n int) (string, error) {
+	var b strings.Builder
+	for range n {
+		reply, err := proc.ReadReply(r)
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(reply)
+	}
+	return b.String(), nil
+}
+
+// check reads every key of every ledger and judges it, then counts the keys.
+func (c *crash) check() verdict {
+	c.t.Helper()
+	conn := c.server.Dial()
+	defer conn.Close()
+	var v verdict
+	for _, l := range c.ledgers {
+		shown, under := c.show(conn, l.keys())
+		v.add(l.judge(shown, under))
+	}
+	c.checkCount(conn)
+	c.total.add(v)
+	for _, fault := range [][]string{v.lost, v.back, v.moved} {
+		for i, text := range fault {
+			if i == 5 {
+				c.t.Errorf("... and %d more of this kind", len(fault)-i)
+				break
+			}
+			c.t.Error(text)
+		}
+	}
+	return v
+}
+
+// show reads value and deadline of the keys, each key at one instant.
+func (c *crash) show(conn *proc.Conn, keys []string) (world, span) {
+	c.t.Helper()
+	under := span{from: time.Now().UnixMilli()}
+	var b strings.Builder
+	for _, k := range keys {
+		b.WriteString(step{tx: true, commands: [][]string{{"GET", k}, {"PEXPIRETIME", k}}}.request())
+	}
+	conn.Send(b.String())
+	shown := world{}
+	for _, k := range keys {
+		for range 3 {
+			conn.Reply() // OK, QUEUED, QUEUED
+		}
+		value, deadline, found := parseShown(c.t, k, conn.Reply())
+		if found {
+			shown[k] = record{value, deadline, deadline}
+		}
+	}
+	under.to = time.Now().UnixMilli()
+	return shown, under
+}
+
+var (
+	shownAbsent = "*2\r\n$-1\r\n:-2\r\n"
+	shownLive   = regexp.MustCompile(`(?s)^\*2\r\n\$(\d+)\r\n(.*)\r\n:(-1|\d+)\r\n$`)
+)
+
+func parseShown(t *testing.T, key, reply string) (value string, deadline int64, found bool) {
+	t.Helper()
+	if reply == shownAbsent {
+		return "", 0, false
+	}
+	m := shownLive.FindStringSubmatch(reply)
+	if m == nil || m[1] != strconv.Itoa(len(m[2])) {
+		t.Fatalf("GET and PEXPIRETIME of %s = %s", key, short(reply))
+	}
+	deadline, _ = strconv.ParseInt(m[3], 10, 64) // digits
+	return m[2], max(deadline, 0), true
+}
+
+// checkCount compares DBSIZE and SCAN with the number of live keys. DBSIZE may count keys
+// that are due and not yet swept, for a moment.
+func (c *crash) checkCount(conn *proc.Conn) {
+	c.t.Helper()
+	count := func(read func() int) func() error {
+		return func() error {
+			from := time.Now().UnixMilli()
+			got := read()
+			var sure, maybe int
+			for _, l := range c.ledgers {
+				s, m := l.live(span{from, time.Now().UnixMilli()})
+				sure, maybe = sure+s, maybe+m
+			}
+			if got < sure || got > sure+maybe {
+				return fmt.Errorf("the server counts %d keys, want %d", got, sure)
+			}
+			return nil
+		}
+	}
+	if err := count(func() int { return len(scanAll(c.t, conn)) })(); err != nil {
+		c.t.Errorf("SCAN: %v", err)
+	}
+	proc.Eventually(c.t, count(func() int {
+		n, _ := strconv.Atoi(strings.Trim(conn.Do("DBSIZE"), ":\r\n")) // else 0
+		return n
+	}))
+}
+
+// scanAll returns the keys a whole iteration meets.
+func scanAll(t *testing.T, conn *proc.Conn) map[string]bool {
+	t.Helper()
+	page := regexp.MustCompile(`(?s)^\*2\r\n\$\d+\r\n(\d+)\r\n\*\d+\r\n(.*)$`)
+	keys := map[string]bool{}
+	for cursor := "0"; ; {
+		m := page.FindStringSubmatch(conn.Do("SCAN", cursor, "COUNT", "500"))
+		if m == nil {
+			t.Fatal("SCAN answers no page")
+		}
+		for i, part := range strings.Split(m[2], "\r\n") {
+			if i%2 == 1 {
+				keys[part] = true // after its length
+			}
+		}
+		if cursor = m[1]; cursor == "0" {
+			return keys
+		}
+	}
+}
+
+// restart starts the server on the same folder and returns how long it took.
+func (c *crash) restart() time.Duration {
+	c.t.Helper()
+	start := time.Now()
+	c.server.Restart()
+	return time.Since(start)
+}
+
+func (c *crash) report(what string) {
+	acknowledged := 0
+	for _, l := range c.ledgers {
+		acknowledged += l.acknowledged
+	}
+	c.t.Logf("%s: %d changes acknowledged, %d keys checked, %d lost, %d resurrected, %d deadlines moved",
+		what, acknowledged, c.total.checked, len(c.total.lost), len(c.total.back), len(c.total.moved))
+}
+
+// Ensure that kill -9 at any moment takes back nothing that was acknowledged and brings
+// back nothing that had ended, with deadlines to the millisecond, round after round on the
+// same folder.
+func TestCrash_KillUnderLoad(t *testing.T) {
+	eachDurability(t, func(t *testing.T, c *crash) {
+		n := rounds(t)
+		for i := range n {
+			c.load(c.server.Kill)
+			took := c.restart()
+			v := c.check()
+			t.Logf("round %d: ready in %v, %d keys checked, %d faults", i+1, took.Round(time.Millisecond), v.checked, v.faults())
+			if t.Failed() {
+				break
+			}
+		}
+		c.report(fmt.Sprintf("%d kills", n))
+	})
+}
+
+// Ensure that kill -9 during start-up, twice in a row, leaves everything in place.
+func TestCrash_KillDuringStart(t *testing.T) {
+	eachDurability(t, func(t *testing.T, c *crash) {
+		c.load(c.server.Kill)
+		for range 2 {
+			c.server.Launch()
+			time.Sleep(time.Duration(c.rng.IntN(60)) * time.Millisecond) // the random moment
+			c.server.Kill()
+		}
+		t.Logf("ready in %v", c.restart().Round(time.Millisecond))
+		c.check()
+		// Killed again as soon as the port is open, with nothing written since.
+		c.server.Kill()
+		c.restart()
+		c.check()
+		c.report("kills during start")
+	})
+}
+
+// Ensure that SIGTERM under load ends with exit code 0 and that every reply that was
+// received still holds after the restart.
+func TestCrash_TerminateUnderLoad(t *testing.T) {
+	eachDurability(t, func(t *testing.T, c *crash) {
+		for range 2 {
+			c.load(func() { c.server.Signal(syscall.SIGTERM) })
+			c.server.WaitClean()
+			t.Logf("ready in %v", c.restart().Round(time.Millisecond))
+			c.check()
+		}
+		c.report("2 stops")
+	})
+}
+
+// Ensure that sessions which come due while the server is down stay ended, and that
+// the others keep their deadline instead of starting over.
+func TestCrash_DueWhileDown(t *testing.T) {
+	eachDurability(t, func(t *testing.T, c *crash) {
+		s := c.server
+		conn := s.Dial()
+		start := time.Now()
+		for i := range 20 {
+			conn.Do("SET", fmt.Sprintf("short:%d", i), "v", "PX", "200")
+			conn.Do("SET", fmt.Sprintf("long:%d", i), "v", "PXAT", strconv.FormatInt(start.Add(time.Hour).UnixMilli()+int64(i), 10))
+		}
+		due := time.Now().Add(200 * time.Millisecond)
+		s.Kill()
+		time.Sleep(time.Until(due)) // the server's clock is the machine's
+		s.Restart()
+		for i := range 20 {
+			if got := s.Do("GET", fmt.Sprintf("short:%d", i)); got != "$-1\r\n" {
+				t.Errorf("GET short:%d = %q after its deadline passed, want nil", i, got)
+			}
+			want := fmt.Sprintf(":%d\r\n", start.Add(time.Hour).UnixMilli()+int64(i))
+			if got := s.Do("PEXPIRETIME", fmt.Sprintf("long:%d", i)); got != want {
+				t.Errorf("PEXPIRETIME long:%d = %q, want %q", i, got, want)
+			}
+		}
+	})
+}
+
+// Ensure that these tests can fail: a server that forgets everything at kill -9 is found
+// out.
+func TestCrash_NoticesForgetting(t *testing.T) {
+	t.Parallel()
+	c := newCrash(t, proc.StartRedis(t)) // without an append-only file
+	c.load(c.server.Kill)
+	c.restart()
+	conn := c.server.Dial()
+	var v verdict
+	for _, l := range c.ledgers {
+		shown, under := c.show(conn, l.keys())
+		v.add(l.judge(shown, under))
+		if len(shown) != 0 {
+			t.Fatalf("redis-server without persistence kept %d keys", len(shown))
+		}
+	}
+	if len(v.lost) == 0 {
+		t.Error("no loss was noticed")
+	}
+}

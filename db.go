@@ -1,0 +1,170 @@
+package sessiond
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/ttl"
+)
+
+// DB is one database of a Store: keys with values and deadlines. It is safe for concurrent
+// use.
+//
+// Every method is atomic. It returns when what it did, and what it read, is as safe as the
+// Durability says; an error from then on, ctx's included, leaves open whether the change
+// was made. A key whose deadline has passed does not exist.
+//
+// A time to live is counted from the moment of the call in whole milliseconds, rounded up.
+// Zero means that the key lives until it is deleted; a negative one is an error.
+type DB struct {
+	store *Store
+	index int
+}
+
+// Get returns a copy of the value of key. If there is no such key, found is false and err
+// is nil; an empty value is found. See ErrWrongKind.
+func (db *DB) Get(ctx context.Context, key string) (value []byte, found bool, err error) {
+	k := db.key(key)
+	err = db.view(ctx, k, func(tx *storage.Tx) error {
+		var r storage.Record
+		r, found, err = tx.FindString(k)
+		value = bytes.Clone(r.Value)
+		return err
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	return value, found, nil
+}
+
+// Set stores value under key with a time to live, whatever was there before. It does not
+// keep value.
+func (db *DB) Set(ctx context.Context, key string, value []byte, timeToLive time.Duration) error {
+	if err := checkTTL(timeToLive); err != nil {
+		return err
+	}
+	k := db.key(key)
+	return db.update(ctx, []storage.Key{k}, func(tx *storage.Tx) error {
+		return tx.Put(k, storage.Record{
+			Kind:     storage.KindString,
+			Value:    value,
+			Deadline: deadline(tx.Now(), timeToLive),
+		})
+	})
+}
+
+// Touch gives key a new time to live and leaves its value alone, which costs the same for
+// 100 bytes and 1 MB. If there is no such key, found is false and nothing happens.
+func (db *DB) Touch(ctx context.Context, key string, timeToLive time.Duration) (found bool, err error) {
+	if err := checkTTL(timeToLive); err != nil {
+		return false, err
+	}
+	k := db.key(key)
+	err = db.update(ctx, []storage.Key{k}, func(tx *storage.Tx) error {
+		err := tx.SetDeadline(k, deadline(tx.Now(), timeToLive))
+		found = err == nil
+		if errors.Is(err, storage.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	return found && err == nil, err
+}
+
+// Delete removes keys and returns how many there were. All of them go, or none.
+func (db *DB) Delete(ctx context.Context, keys ...string) (n int, err error) {
+	scope := make([]storage.Key, len(keys))
+	for i, key := range keys {
+		scope[i] = db.key(key)
+	}
+	err = db.update(ctx, scope, func(tx *storage.Tx) error {
+		n = 0
+		for _, k := range scope {
+			deleted, err := tx.Delete(k)
+			if err != nil {
+				return err
+			}
+			if deleted {
+				n++
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// TTL returns how long key has to live, zero if it has no deadline. If there is no such
+// key, found is false.
+func (db *DB) TTL(ctx context.Context, key string) (timeToLive time.Duration, found bool, err error) {
+	k := db.key(key)
+	err = db.view(ctx, k, func(tx *storage.Tx) error {
+		var r storage.Record
+		r, found, err = tx.Stat(k)
+		timeToLive = 0
+		if found && r.Deadline != ttl.Never {
+			timeToLive = r.Deadline.Sub(tx.Now())
+		}
+		return err
+	})
+	if err != nil {
+		return 0, false, err
+	}
+	return timeToLive, found, nil
+}
+
+func (db *DB) key(name string) storage.Key {
+	return storage.Key{DB: db.index, Name: []byte(name)}
+}
+
+func (db *DB) view(ctx context.Context, k storage.Key, fn func(*storage.Tx) error) error {
+	return db.run(ctx, db.store.keyspace.View, []storage.Key{k}, fn)
+}
+
+func (db *DB) update(ctx context.Context, keys []storage.Key, fn func(*storage.Tx) error) error {
+	return db.run(ctx, db.store.keyspace.Update, keys, fn)
+}
+
+type transactFunc func(context.Context, storage.Scope, func(*storage.Tx) error) (storage.Barrier, error)
+
+// run runs fn in a transaction and waits for its barrier, reads included: what is shown
+// to the caller must not be taken back by a power cut.
+func (db *DB) run(ctx context.Context, transact transactFunc, keys []storage.Key, fn func(*storage.Tx) error) error {
+	s := db.store
+	s.calls.RLock()
+	defer s.calls.RUnlock()
+	if s.closed {
+		return ErrClosed
+	}
+	barrier, err := transact(ctx, storage.Scope{Keys: keys}, fn)
+	if err != nil {
+		return err
+	}
+	return s.keyspace.Sync(ctx, barrier)
+}
+
+func checkTTL(d time.Duration) error {
+	if d < 0 {
+		return fmt.Errorf("time to live %v is negative", d)
+	}
+	return nil
+}
+
+// deadline returns the end of a life of d from now. Rounding up keeps a life of less than
+// a millisecond from being over at once.
+func deadline(now ttl.Instant, d time.Duration) ttl.Instant {
+	if d == 0 {
+		return ttl.Never
+	}
+	whole := now.Add(d)
+	if d%time.Millisecond != 0 {
+		whole++
+	}
+	return whole
+}

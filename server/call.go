@@ -1,0 +1,62 @@
+package server
+
+import (
+	"github.com/sessiond/sessiond/storage"
+)
+
+// call is one command being run for one connection.
+//
+// A handler parses its arguments, reads and decides, writes, and replies last. It returns
+// its replyError before its first write. It may be run again from the start, so whatever
+// it does outside the transaction must come out the same.
+type call struct {
+	*conn
+	cmd  *command
+	args [][]byte
+	tx   *storage.Tx // nil for rows with neither write nor readonly
+}
+
+// key returns the key argument i names in the selected database.
+func (c *call) key(i int) storage.Key { return storage.Key{DB: c.db, Name: c.args[i]} }
+
+// arg returns argument i as a string.
+func (c *call) arg(i int) string { return string(c.args[i]) }
+
+// is reports whether argument i is word, given in upper case, in any case.
+func (c *call) is(i int, word string) bool { return equalFold(c.args[i], word) }
+
+// equalFold reports whether b is word in any case. Word is in upper case.
+func equalFold(b []byte, word string) bool {
+	if len(b) != len(word) {
+		return false
+	}
+	for i, c := range b {
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		if c != word[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// findString returns the live string record under argument i.
+func (c *call) findString(i int) (storage.Record, bool, error) {
+	return c.tx.FindString(c.key(i))
+}
+
+// scope announces the records the command touches.
+func (c *call) scope() (storage.Scope, error) {
+	switch {
+	case c.cmd.scope != nil:
+		return c.cmd.scope(c)
+	case c.cmd.keys.first != 0:
+		var keys []storage.Key
+		c.cmd.keys.positions(len(c.args), func(i int) { keys = append(keys, c.key(i)) })
+		return storage.Scope{Keys: keys}, nil
+	case c.cmd.is(write):
+		return storage.Whole, nil
+	}
+	return storage.Scope{}, nil // reads that go through a database need no lock
+}

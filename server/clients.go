@@ -1,0 +1,99 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"slices"
+
+	"github.com/sessiond/sessiond/ttl"
+)
+
+// clients returns the connections named by ids, in that order, or all of them by age.
+// Connections that were killed are gone already.
+func (s *Server) clients(ids []int64) []*conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []*conn
+	if ids == nil {
+		for _, c := range s.conns {
+			found = append(found, c)
+		}
+		slices.SortFunc(found, func(a, b *conn) int { return int(a.id - b.id) })
+	}
+	for _, id := range ids {
+		if c := s.conns[id]; c != nil {
+			found = append(found, c)
+		}
+	}
+	return slices.DeleteFunc(found, (*conn).isKilled)
+}
+
+// describe returns the line of CLIENT LIST. The fields are those of Redis 7.0 and, behind
+// them, the two that 7.2 added. Zeros stand for buffers that are not measured, and -1 for
+// the file descriptor, which Go does not tell.
+func (c *conn) describe(now ttl.Instant) string {
+	c.mu.Lock()
+	s := c.seen
+	c.mu.Unlock()
+	last := s.lastCommand
+	if last == "" {
+		last = "NULL"
+	}
+	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=-1 name=%s age=%d idle=%d flags=%s db=%d "+
+		"sub=0 psub=0 ssub=0 multi=%d qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 "+
+		"obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=%s user=%s redir=-1 resp=%d "+
+		"lib-name=%s lib-ver=%s\n",
+		c.id, c.remoteAddr(), c.localAddr(), s.name, secondsSince(now, c.opened),
+		secondsSince(now, s.lastUsed), s.flags(c.isUnix()), s.db, s.queued, last, s.user, s.proto,
+		s.libName, s.libVersion)
+}
+
+// secondsSince returns the whole seconds from earlier to now, 0 if the clock went back.
+func secondsSince(now, earlier ttl.Instant) int64 { return max(0, int64(now-earlier)/1000) }
+
+// flags are Redis' letters for the state of a client.
+func (s *clientInfo) flags(unix bool) string {
+	var b []byte
+	if s.queued >= 0 {
+		b = append(b, 'x')
+	}
+	if unix {
+		b = append(b, 'U')
+	}
+	if s.noEvict {
+		b = append(b, 'e')
+	}
+	if s.noTouch {
+		b = append(b, 'T')
+	}
+	if len(b) == 0 {
+		return "N"
+	}
+	return string(b)
+}
+
+func (c *conn) isUnix() bool { return c.net.LocalAddr().Network() == "unix" }
+
+// remoteAddr is the client's address; that of a Unix socket is the server's path, as in
+// Redis, because clients have none.
+func (c *conn) remoteAddr() string {
+	if c.isUnix() {
+		return c.localAddr()
+	}
+	return c.net.RemoteAddr().String()
+}
+
+func (c *conn) localAddr() string { return addrText(c.net.LocalAddr()) }
+
+func addrText(a net.Addr) string {
+	if a.Network() == "unix" {
+		return a.String() + ":0"
+	}
+	return a.String()
+}
+
+func (c *conn) isKilled() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.seen.killed
+}

@@ -1,0 +1,302 @@
+package server
+
+import (
+	"bytes"
+	"strings"
+)
+
+// maxClientText bounds what a connection can make the server remember of its name and its
+// library. Redis has no such bound.
+const maxClientText = 4 << 10
+
+// checkClientName refuses what would break the lines of CLIENT LIST.
+func checkClientName(name []byte) error {
+	if !plain(name) {
+		return errClientName
+	}
+	return checkClientText(name)
+}
+
+func checkClientText(text []byte) error {
+	if len(text) > maxClientText {
+		return errClientText
+	}
+	return nil
+}
+
+// plain reports whether b consists of visible ASCII.
+func plain(b []byte) bool {
+	return !bytes.ContainsFunc(b, func(r rune) bool { return r < '!' || r > '~' })
+}
+
+func (c *conn) setName(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seen.name = name
+}
+
+func runClientID(c *call) error {
+	c.out.integer(c.id)
+	return nil
+}
+
+func runClientSetName(c *call) error {
+	if err := checkClientName(c.args[2]); err != nil {
+		return err
+	}
+	c.setName(c.arg(2))
+	c.out.ok()
+	return nil
+}
+
+func runClientGetName(c *call) error {
+	c.mu.Lock()
+	name := c.seen.name
+	c.mu.Unlock()
+	if name == "" {
+		c.out.null()
+	} else {
+		c.out.bulkString(name)
+	}
+	return nil
+}
+
+// runClientSetInfo follows Redis 7.2: an empty value forgets, any other must be visible
+// ASCII, and the error repeats the attribute as it was written.
+func runClientSetInfo(c *call) error {
+	var field *string
+	switch {
+	case c.is(2, "LIB-NAME"):
+		field = &c.seen.libName
+	case c.is(2, "LIB-VER"):
+		field = &c.seen.libVersion
+	default:
+		return errClientInfoOption(c.args[2])
+	}
+	if !plain(c.args[3]) {
+		return errClientInfoText(c.args[2])
+	}
+	if err := checkClientText(c.args[3]); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	*field = c.arg(3)
+	c.out.ok()
+	return nil
+}
+
+func runClientInfo(c *call) error {
+	c.out.verbatim(c.describe(c.srv.keyspace.Now()))
+	return nil
+}
+
+// clientListOptions choose what CLIENT LIST lists: all if both are empty.
+type clientListOptions struct {
+	kind string
+	ids  []int64
+}
+
+// parseClientList knows TYPE with one word and ID with one or more, but not both, as
+// Redis 7. A repeated id is listed once, so the reply cannot outgrow the connections.
+func parseClientList(args [][]byte) (clientListOptions, error) {
+	var o clientListOptions
+	switch {
+	case len(args) == 0:
+	case len(args) == 2 && equalFold(args[0], "TYPE"):
+		kind, err := parseClientKind(args[1])
+		if err != nil {
+			return o, err
+		}
+		o.kind = kind
+	case len(args) >= 2 && equalFold(args[0], "ID"):
+		known := map[int64]bool{}
+		for _, arg := range args[1:] {
+			id, ok := parseInt(arg)
+			if !ok {
+				return o, errClientID
+			}
+			if !known[id] {
+				known[id] = true
+				o.ids = append(o.ids, id)
+			}
+		}
+	default:
+		return o, errSyntax
+	}
+	return o, nil
+}
+
+// The kinds of clients Redis knows. All of ours are normal.
+const normalClient = "normal"
+
+func parseClientKind(arg []byte) (string, error) {
+	for _, kind := range []string{normalClient, "slave", "replica", "pubsub", "master"} {
+		if equalFold(arg, strings.ToUpper(kind)) {
+			return kind, nil
+		}
+	}
+	return "", errClientKind(arg)
+}
+
+func runClientList(c *call) error {
+	o, err := parseClientList(c.args[2:])
+	if err != nil {
+		return err
+	}
+	var list strings.Builder
+	now := c.srv.keyspace.Now()
+	if o.kind == "" || o.kind == normalClient {
+		for _, other := range c.srv.clients(o.ids) {
+			list.WriteString(other.describe(now))
+		}
+	}
+	c.out.verbatim(list.String())
+	return nil
+}
+
+// clientFilter says which connections CLIENT KILL ends: those that match every part that
+// is set.
+type clientFilter struct {
+	id          int64
+	kind        string
+	user        string
+	addr, laddr string
+	sparesSelf  bool
+	oldForm     bool // CLIENT KILL ip:port
+}
+
+// parseClientKill knows the old form with one address, which may name the caller itself,
+// and the new one with pairs, which spares the caller unless told otherwise. A pair given
+// twice counts the second time, as in Redis 7.0.
+func parseClientKill(args [][]byte) (clientFilter, error) {
+	if len(args) == 1 {
+		return clientFilter{addr: string(args[0]), oldForm: true}, nil
+	}
+	f := clientFilter{sparesSelf: true}
+	for ; len(args) > 0; args = args[2:] {
+		if len(args) == 1 {
+			return f, errSyntax
+		}
+		if err := f.set(args[0], args[1]); err != nil {
+			return f, err
+		}
+	}
+	return f, nil
+}
+
+func (f *clientFilter) set(option, value []byte) (err error) {
+	switch {
+	case equalFold(option, "ID"):
+		id, ok := parseInt(value)
+		if !ok || id < 1 {
+			return errClientIDPositive
+		}
+		f.id = id
+	case equalFold(option, "TYPE"):
+		f.kind, err = parseClientKind(value)
+	case equalFold(option, "ADDR"):
+		f.addr = string(value)
+	case equalFold(option, "LADDR"):
+		f.laddr = string(value)
+	case equalFold(option, "USER"):
+		if string(value) != defaultUser {
+			return errNoSuchUser(value)
+		}
+		f.user = defaultUser
+	case equalFold(option, "SKIPME") && equalFold(value, "YES"):
+		f.sparesSelf = true
+	case equalFold(option, "SKIPME") && equalFold(value, "NO"):
+		f.sparesSelf = false
+	default:
+		return errSyntax
+	}
+	return err
+}
+
+func (f *clientFilter) matches(c *conn) bool {
+	c.mu.Lock()
+	user := c.seen.user
+	c.mu.Unlock()
+	return (f.id == 0 || f.id == c.id) &&
+		(f.kind == "" || f.kind == normalClient) &&
+		(f.user == "" || f.user == user) &&
+		(f.addr == "" || f.addr == c.remoteAddr()) &&
+		(f.laddr == "" || f.laddr == c.localAddr())
+}
+
+func runClientKill(c *call) error {
+	f, err := parseClientKill(c.args[2:])
+	if err != nil {
+		return err
+	}
+	var killed int64
+	for _, other := range c.srv.clients(nil) {
+		switch {
+		case !f.matches(other):
+			continue
+		case other != c.conn:
+			other.kill()
+		case f.sparesSelf:
+			continue
+		default:
+			c.closing = true // the reply is sent first
+		}
+		killed++
+	}
+	switch {
+	case !f.oldForm:
+		c.out.integer(killed)
+	case killed == 0:
+		return errNoSuchClient
+	default:
+		c.out.ok()
+	}
+	return nil
+}
+
+// kill ends another client's connection. Replies it has not sent yet are lost.
+func (c *conn) kill() {
+	c.mu.Lock()
+	c.seen.killed = true
+	c.mu.Unlock()
+	_ = c.net.Close() // its own goroutine may have closed it already
+}
+
+func runClientNoEvict(c *call) error { return c.switchFlag(&c.seen.noEvict) }
+
+func runClientNoTouch(c *call) error { return c.switchFlag(&c.seen.noTouch) }
+
+// switchFlag sets a flag that only CLIENT LIST shows to ON or OFF, argument 2.
+func (c *call) switchFlag(flag *bool) error {
+	on := c.is(2, "ON")
+	if !on && !c.is(2, "OFF") {
+		return errSyntax
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	*flag = on
+	c.out.ok()
+	return nil
+}
+
+// runClientReply answers only when it turns replies on. SKIP does nothing while replies
+// are off. Inside EXEC, where Redis sends an array that is too short, it is refused.
+func runClientReply(c *call) error {
+	switch {
+	case c.tx != nil:
+		return errNoMulti
+	case c.is(2, "ON"):
+		c.replies = repliesOn
+		c.out.ok()
+	case c.is(2, "OFF"):
+		c.replies = repliesOff
+	case c.is(2, "SKIP"):
+		if c.replies != repliesOff {
+			c.replies = replySkipThis
+		}
+	default:
+		return errSyntax
+	}
+	return nil
+}

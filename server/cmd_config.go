@@ -1,0 +1,111 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+)
+
+// lookupParameter finds a name in any case; nil if there is none.
+func (s *settings) lookupParameter(name []byte) *parameter {
+	for i := range s.known {
+		if bytes.EqualFold(name, []byte(s.known[i].name)) {
+			return &s.known[i]
+		}
+	}
+	return nil
+}
+
+// runConfigGet follows Redis: a name without wildcards is answered as it was spelled, the
+// others in our spelling, and no parameter comes twice.
+func runConfigGet(c *call) error {
+	settings := c.srv.settings
+	spelled := map[string]string{} // by name
+	for _, pattern := range c.args[2:] {
+		if !bytes.ContainsAny(pattern, "*?[") {
+			if p := settings.lookupParameter(pattern); p != nil && spelled[p.name] == "" {
+				spelled[p.name] = string(pattern)
+			}
+			continue
+		}
+		pattern = bytes.ToLower(pattern)
+		for _, p := range settings.known {
+			if spelled[p.name] == "" && globMatch(pattern, []byte(p.name)) {
+				spelled[p.name] = p.name
+			}
+		}
+	}
+	now := settings.get()
+	c.out.dict(len(spelled))
+	for _, p := range settings.known {
+		if name := spelled[p.name]; name != "" {
+			c.out.bulkString(name)
+			c.out.bulkString(p.get(now))
+		}
+	}
+	return nil
+}
+
+// setting is one pair of CONFIG SET.
+type setting struct {
+	parameter *parameter
+	value     []byte
+}
+
+// parseConfigSet checks the names from left to right, before any value.
+func parseConfigSet(known *settings, args [][]byte) ([]setting, error) {
+	if len(args)%2 != 0 {
+		return nil, errSyntax
+	}
+	var list []setting
+	seen := map[*parameter]bool{}
+	for ; len(args) > 0; args = args[2:] {
+		p := known.lookupParameter(args[0])
+		switch {
+		case p == nil:
+			return nil, errUnknownSetting(args[0])
+		case p.refusal != "":
+			return nil, errSetting(args[0], settingError(p.refusal))
+		case seen[p]:
+			return nil, errSetting(args[0], "duplicate parameter")
+		}
+		seen[p] = true
+		list = append(list, setting{p, args[1]})
+	}
+	return list, nil
+}
+
+// runConfigSet sets all or nothing.
+func runConfigSet(c *call) error {
+	list, err := parseConfigSet(c.srv.settings, c.args[2:])
+	if err != nil {
+		return err
+	}
+	err = c.srv.settings.change(func(s *Settings) error {
+		for _, item := range list {
+			var why settingError
+			if err := item.parameter.assign(s, item.value); errors.As(err, &why) {
+				return errSetting([]byte(item.parameter.name), why)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c.out.ok()
+	return nil
+}
+
+func runConfigResetStat(c *call) error {
+	c.srv.stats.reset()
+	c.out.ok()
+	return nil
+}
+
+// runConfigRewrite never writes: the configuration file belongs to the operator.
+func runConfigRewrite(c *call) error {
+	if c.srv.settings.get().ConfigFile == "" {
+		return errNoConfigFile
+	}
+	return errRewrite
+}

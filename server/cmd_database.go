@@ -1,0 +1,64 @@
+package server
+
+import "math"
+
+// parseFlush checks the option of FLUSHDB and FLUSHALL. Both ways are the same here: the
+// database is empty when the reply arrives.
+func parseFlush(args [][]byte) error {
+	if len(args) == 0 || len(args) == 1 && (equalFold(args[0], "SYNC") || equalFold(args[0], "ASYNC")) {
+		return nil
+	}
+	return errSyntax
+}
+
+func runFlushDB(c *call) error {
+	if err := parseFlush(c.args[1:]); err != nil {
+		return err
+	}
+	if err := c.tx.Flush(c.db); err != nil {
+		return err
+	}
+	c.out.ok()
+	return nil
+}
+
+func runFlushAll(c *call) error {
+	if err := parseFlush(c.args[1:]); err != nil {
+		return err
+	}
+	for db := range c.srv.databases {
+		if err := c.tx.Flush(db); err != nil {
+			return err
+		}
+	}
+	c.out.ok()
+	return nil
+}
+
+func runSwapDB(c *call) error {
+	a, err := parseSwapDB(c.args[1], errFirstDB)
+	if err != nil {
+		return err
+	}
+	b, err := parseSwapDB(c.args[2], errSecondDB)
+	if err != nil {
+		return err
+	}
+	if max(a, b) >= c.srv.databases || min(a, b) < 0 {
+		return errDBRange
+	}
+	if err := c.tx.Swap(a, b); err != nil {
+		return err
+	}
+	c.out.ok()
+	return nil
+}
+
+// parseSwapDB reads an index; whether there is such a database is asked of both at once.
+func parseSwapDB(arg []byte, invalid error) (int, error) {
+	n, ok := parseInt(arg)
+	if !ok || n < math.MinInt32 || n > math.MaxInt32 {
+		return 0, invalid
+	}
+	return int(n), nil
+}

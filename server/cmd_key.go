@@ -1,0 +1,187 @@
+package server
+
+import (
+	"bytes"
+
+	"github.com/sessiond/sessiond/storage"
+)
+
+// runDel counts a key once, however often it is named.
+func runDel(c *call) error {
+	deleted := 0
+	for i := 1; i < len(c.args); i++ {
+		found, err := c.tx.Delete(c.key(i))
+		if err != nil {
+			return err
+		}
+		if found {
+			deleted++
+		}
+	}
+	c.out.integer(int64(deleted))
+	return nil
+}
+
+// runExists counts a key as often as it is named.
+func runExists(c *call) error {
+	existing := 0
+	for i := 1; i < len(c.args); i++ {
+		_, found, err := c.tx.Stat(c.key(i))
+		if err != nil {
+			return err
+		}
+		if found {
+			existing++
+		}
+	}
+	c.out.integer(int64(existing))
+	return nil
+}
+
+func runType(c *call) error {
+	r, found, err := c.tx.Stat(c.key(1))
+	if err != nil {
+		return err
+	}
+	if found {
+		c.out.simple(r.Kind.String())
+	} else {
+		c.out.simple("none")
+	}
+	return nil
+}
+
+// runRename gives the new name the deadline, too. A key renamed to itself stays as it is.
+func runRename(c *call) error {
+	if _, err := rename(c, true); err != nil {
+		return err
+	}
+	c.out.ok()
+	return nil
+}
+
+func runRenameNX(c *call) error {
+	renamed, err := rename(c, false)
+	if err != nil {
+		return err
+	}
+	c.out.flag(renamed)
+	return nil
+}
+
+func rename(c *call, replace bool) (renamed bool, err error) {
+	if bytes.Equal(c.args[1], c.args[2]) {
+		_, found, err := c.tx.Stat(c.key(1))
+		if err == nil && !found {
+			err = errNoSuchKey
+		}
+		return false, err
+	}
+	found, copied, err := copyRecord(c.tx, c.key(1), c.key(2), replace)
+	switch {
+	case err != nil:
+		return false, err
+	case !found:
+		return false, errNoSuchKey
+	case !copied:
+		return false, nil
+	}
+	_, err = c.tx.Delete(c.key(1))
+	return true, err
+}
+
+// copyRecord puts the record under from under to as well, value and deadline. It does
+// nothing if there is a record under to and replace is false.
+func copyRecord(tx *storage.Tx, from, to storage.Key, replace bool) (found, copied bool, err error) {
+	if !replace {
+		_, occupied, err := tx.Stat(to)
+		if err != nil {
+			return false, false, err
+		}
+		if occupied {
+			_, found, err := tx.Stat(from)
+			return found, false, err
+		}
+	}
+	r, found, err := tx.Find(from)
+	if err != nil || !found {
+		return false, false, err
+	}
+	// What Find returned ends with the function, before the engine applies what is put.
+	r.Value = bytes.Clone(r.Value)
+	return true, true, tx.Put(to, r)
+}
+
+// copyOptions are what follows the two keys of COPY.
+type copyOptions struct {
+	db      int // the database of the copy
+	replace bool
+}
+
+// parseCopy reads the options of COPY for a connection that has selected db.
+func parseCopy(args [][]byte, db, databases int) (o copyOptions, err error) {
+	o.db = db
+	for i := 0; i < len(args); i++ {
+		switch {
+		case equalFold(args[i], "REPLACE"):
+			o.replace = true
+		case equalFold(args[i], "DB") && i+1 < len(args):
+			i++
+			if o.db, err = parseDB(args[i], databases); err != nil {
+				return copyOptions{}, err
+			}
+		default:
+			return copyOptions{}, errSyntax
+		}
+	}
+	return o, nil
+}
+
+// copyScope names the copy in its own database.
+func copyScope(c *call) (storage.Scope, error) {
+	o, err := parseCopy(c.args[3:], c.db, c.srv.databases)
+	return storage.Scope{Keys: []storage.Key{c.key(1), {DB: o.db, Name: c.args[2]}}}, err
+}
+
+func runCopy(c *call) error {
+	o, err := parseCopy(c.args[3:], c.db, c.srv.databases)
+	if err != nil {
+		return err
+	}
+	if o.db == c.db && bytes.Equal(c.args[1], c.args[2]) {
+		return errSameObject
+	}
+	_, copied, err := copyRecord(c.tx, c.key(1), storage.Key{DB: o.db, Name: c.args[2]}, o.replace)
+	if err != nil {
+		return err
+	}
+	c.out.flag(copied)
+	return nil
+}
+
+// moveScope names the key in both databases.
+func moveScope(c *call) (storage.Scope, error) {
+	db, err := parseDB(c.args[2], c.srv.databases)
+	return storage.Scope{Keys: []storage.Key{c.key(1), {DB: db, Name: c.args[1]}}}, err
+}
+
+func runMove(c *call) error {
+	db, err := parseDB(c.args[2], c.srv.databases)
+	if err != nil {
+		return err
+	}
+	if db == c.db {
+		return errSameObject
+	}
+	_, moved, err := copyRecord(c.tx, c.key(1), storage.Key{DB: db, Name: c.args[1]}, false)
+	if err != nil {
+		return err
+	}
+	if moved {
+		if _, err := c.tx.Delete(c.key(1)); err != nil {
+			return err
+		}
+	}
+	c.out.flag(moved)
+	return nil
+}

@@ -1,0 +1,117 @@
+package server
+
+import (
+	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/ttl"
+)
+
+// embeddedMax is the longest value Redis keeps in one allocation with its header.
+const embeddedMax = 44
+
+// runObjectEncoding answers the encoding Redis gives a value that was just SET. After
+// APPEND or SETRANGE Redis says raw, however short the value is; here nothing remembers
+// how a value came about.
+func runObjectEncoding(c *call) error {
+	r, found, err := c.findString(2)
+	switch {
+	case err != nil:
+		return err
+	case found:
+		c.out.bulkString(encoding(r.Value))
+	default:
+		c.out.null()
+	}
+	return nil
+}
+
+func encoding(value []byte) string {
+	if _, ok := parseInt(value); ok {
+		return "int"
+	}
+	if len(value) <= embeddedMax {
+		return "embstr"
+	}
+	return "raw"
+}
+
+func runObjectRefCount(c *call) error { return tellOfKey(c, 1) }
+func runObjectIdleTime(c *call) error { return tellOfKey(c, 0) }
+
+// tellOfKey answers n if the key exists.
+func tellOfKey(c *call, n int64) error {
+	_, found, err := c.tx.Stat(c.key(2))
+	switch {
+	case err != nil:
+		return err
+	case found:
+		c.out.integer(n)
+	default:
+		c.out.null()
+	}
+	return nil
+}
+
+func runObjectFreq(c *call) error {
+	_, found, err := c.tx.Stat(c.key(2))
+	switch {
+	case err != nil:
+		return err
+	case found:
+		return errNoFrequency
+	}
+	c.out.null()
+	return nil
+}
+
+// parseMemoryUsage checks the options of MEMORY USAGE. SAMPLES says how many elements of a
+// large value to look at, and nothing here is guessed from samples.
+func parseMemoryUsage(args [][]byte) error {
+	for i := 0; i < len(args); i += 2 {
+		if !equalFold(args[i], "SAMPLES") || i+1 == len(args) {
+			return errSyntax
+		}
+		n, ok := parseInt(args[i+1])
+		switch {
+		case !ok:
+			return errNotInteger
+		case n < 0:
+			return errSyntax
+		}
+	}
+	return nil
+}
+
+// What a record takes besides its name and its value, in bytes: a database, a hash
+// position, a version, a revision and a deadline, each under two keys, and the bookkeeping
+// of the store for both. An expiring record has an index entry, too.
+const (
+	recordOverhead = 64
+	indexOverhead  = 24
+)
+
+func runMemoryUsage(c *call) error {
+	if err := parseMemoryUsage(c.args[3:]); err != nil {
+		return err
+	}
+	r, found, err := c.tx.Stat(c.key(2))
+	switch {
+	case err != nil:
+		return err
+	case found:
+		c.out.integer(memoryUsage(len(c.args[2]), r))
+	default:
+		c.out.null()
+	}
+	return nil
+}
+
+// memoryUsage estimates the bytes a record takes on disk before compression: the value
+// once, the name with the value, with the deadline, and in the index of deadlines if there
+// is one. Copies in caches come and go and are not counted.
+func memoryUsage(name int, r storage.Record) int64 {
+	size := recordOverhead + 2*name + r.Size
+	if r.Deadline != ttl.Never {
+		size += indexOverhead + name
+	}
+	return int64(size)
+}

@@ -1,0 +1,116 @@
+package server
+
+import (
+	"github.com/sessiond/sessiond/storage"
+)
+
+// runStrLen asks for the length and does not read the value.
+func runStrLen(c *call) error {
+	r, _, err := c.statString(1)
+	if err != nil {
+		return err
+	}
+	c.out.integer(int64(r.Size))
+	return nil
+}
+
+// statString is findString without the value.
+func (c *call) statString(i int) (storage.Record, bool, error) {
+	r, found, err := c.tx.Stat(c.key(i))
+	if found && r.Kind != storage.KindString {
+		return storage.Record{}, false, errWrongType
+	}
+	return r, found, err
+}
+
+func runGetRange(c *call) error {
+	start, ok := parseInt(c.args[2])
+	if !ok {
+		return errNotInteger
+	}
+	end, ok := parseInt(c.args[3])
+	if !ok {
+		return errNotInteger
+	}
+	r, _, err := c.findString(1)
+	if err != nil {
+		return err
+	}
+	from, to := sliceRange(start, end, int64(len(r.Value)))
+	c.out.bulk(r.Value[from:to])
+	return nil
+}
+
+// sliceRange turns a range as GETRANGE takes it, inclusive and with negative numbers
+// counted from the end, into the bounds of a Go slice of n elements.
+func sliceRange(start, end, n int64) (from, to int64) {
+	if start < 0 && end < 0 && start > end {
+		return 0, 0
+	}
+	if start < 0 {
+		start = max(start+n, 0)
+	}
+	if end < 0 {
+		end = max(end+n, 0)
+	}
+	end = min(end, n-1)
+	if start > end {
+		return 0, 0
+	}
+	return start, end + 1
+}
+
+// runAppend keeps the deadline. It creates the key even when there is nothing to append.
+func runAppend(c *call) error {
+	r, _, err := c.findString(1)
+	if err != nil {
+		return err
+	}
+	size := len(r.Value) + len(c.args[2])
+	if size > maxBulk {
+		return errTooLong
+	}
+	value := append(append(make([]byte, 0, size), r.Value...), c.args[2]...)
+	if err := c.putString(1, value, r.Deadline); err != nil {
+		return err
+	}
+	c.out.integer(int64(size))
+	return nil
+}
+
+// runSetRange keeps the deadline. With nothing to write it does nothing, wherever the
+// offset lies, and does not create the key: Redis' rule.
+func runSetRange(c *call) error {
+	offset, ok := parseInt(c.args[2])
+	switch {
+	case !ok:
+		return errNotInteger
+	case offset < 0:
+		return errOffset
+	}
+	patch := c.args[3]
+	if len(patch) == 0 {
+		return runStrLen(c)
+	}
+	r, _, err := c.findString(1)
+	if err != nil {
+		return err
+	}
+	if offset > maxBulk-int64(len(patch)) {
+		return errTooLong
+	}
+	value := overwrite(r.Value, int(offset), patch)
+	if err := c.putString(1, value, r.Deadline); err != nil {
+		return err
+	}
+	c.out.integer(int64(len(value)))
+	return nil
+}
+
+// overwrite returns a copy of old with patch at offset, padded with zero bytes.
+func overwrite(old []byte, offset int, patch []byte) []byte {
+	value := make([]byte, max(len(old), offset+len(patch)))
+	copy(value, old)
+	copy(value[offset:], patch)
+	return value
+}

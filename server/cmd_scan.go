@@ -1,0 +1,190 @@
+package server
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+
+	"github.com/sessiond/sessiond/storage"
+)
+
+const (
+	scanCount = 10 // keys visited by a SCAN without COUNT
+	// maxScanCount bounds one page, and so the memory of its reply. A larger COUNT is served
+	// in several pages, which SCAN allows.
+	maxScanCount = 1 << 16
+)
+
+// page gathers the names of a reply whose length is not known before its end.
+type page struct {
+	names reply
+	n     int
+}
+
+func (p *page) add(name []byte) {
+	p.names.bulk(name)
+	p.n++
+}
+
+// page appends the array of what was gathered.
+func (w *reply) page(p *page) {
+	w.array(p.n)
+	w.b = append(w.b, p.names.b...)
+}
+
+// newPattern returns the glob of a pattern on names, or nil for a single star, which the
+// empty name matches, too.
+func newPattern(pattern []byte) (*glob, error) {
+	if string(pattern) == "*" {
+		return nil, nil
+	}
+	return newGlob(pattern)
+}
+
+// runKeys answers all names of one instant: it asks for one page that has no end.
+func runKeys(c *call) error {
+	pattern, err := newPattern(c.args[1])
+	if err != nil {
+		return err
+	}
+	var p page
+	for cursor := uint64(0); ; {
+		next, err := c.tx.Scan(c.db, cursor, math.MaxInt32, func(k storage.Key, _ storage.Record) bool {
+			if pattern == nil || pattern.match(k.Name) {
+				p.add(k.Name)
+			}
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		if cursor = next; cursor == 0 {
+			break
+		}
+	}
+	c.out.page(&p)
+	return nil
+}
+
+// scanOptions are what SCAN was asked for.
+type scanOptions struct {
+	cursor  uint64
+	count   int
+	pattern *glob  // nil matches every name
+	kind    []byte // nil stands for every kind
+}
+
+// parseScan reads the arguments of SCAN. A kind that does not exist is no error: no key
+// is of it.
+func parseScan(args [][]byte) (o scanOptions, err error) {
+	if o.cursor, err = parseCursor(args[0]); err != nil {
+		return scanOptions{}, err
+	}
+	o.count = scanCount
+	for i := 1; i < len(args); i += 2 {
+		if i+1 == len(args) {
+			return scanOptions{}, errSyntax
+		}
+		value := args[i+1]
+		switch {
+		case equalFold(args[i], "COUNT"):
+			if o.count, err = parseCount(value); err != nil {
+				return scanOptions{}, err
+			}
+		case equalFold(args[i], "MATCH"):
+			if o.pattern, err = newPattern(value); err != nil {
+				return scanOptions{}, err
+			}
+		case equalFold(args[i], "TYPE"):
+			o.kind = value
+		default:
+			return scanOptions{}, errSyntax
+		}
+	}
+	return o, nil
+}
+
+func parseCount(arg []byte) (int, error) {
+	n, ok := parseInt(arg)
+	switch {
+	case !ok:
+		return 0, errNotInteger
+	case n < 1:
+		return 0, errSyntax
+	}
+	return int(min(n, maxScanCount)), nil
+}
+
+// parseCursor reads a cursor by the rules of C's strtoul, as Redis does: a sign is allowed,
+// a minus wraps around, and nothing at all is 0.
+func parseCursor(arg []byte) (uint64, error) {
+	if len(arg) == 0 {
+		return 0, nil
+	}
+	digits := arg
+	if arg[0] == '+' || arg[0] == '-' {
+		digits = arg[1:]
+	}
+	cursor, err := strconv.ParseUint(string(digits), 10, 64)
+	if err != nil {
+		return 0, errInvalidCursor
+	}
+	if arg[0] == '-' {
+		cursor = -cursor
+	}
+	return cursor, nil
+}
+
+// wants reports whether a record belongs into the reply.
+func (o *scanOptions) wants(k storage.Key, r storage.Record) bool {
+	return (o.kind == nil || equalKind(o.kind, r.Kind)) &&
+		(o.pattern == nil || o.pattern.match(k.Name))
+}
+
+func equalKind(name []byte, kind storage.Kind) bool {
+	return bytes.EqualFold(name, []byte(kind.String()))
+}
+
+func runScan(c *call) error {
+	o, err := parseScan(c.args[1:])
+	if err != nil {
+		return err
+	}
+	var p page
+	next, err := c.tx.Scan(c.db, o.cursor, o.count, func(k storage.Key, r storage.Record) bool {
+		if o.wants(k, r) {
+			p.add(k.Name)
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	c.out.array(2)
+	c.out.bulkString(strconv.FormatUint(next, 10))
+	c.out.page(&p)
+	return nil
+}
+
+func runRandomKey(c *call) error {
+	name, found, err := c.tx.Random(c.db)
+	if err != nil {
+		return err
+	}
+	if found {
+		c.out.bulk(name)
+	} else {
+		c.out.null()
+	}
+	return nil
+}
+
+// runDBSize counts records whose end has come until they are swept, as Redis does.
+func runDBSize(c *call) error {
+	count, err := c.tx.Len(c.db)
+	if err != nil {
+		return err
+	}
+	c.out.integer(count.Records)
+	return nil
+}

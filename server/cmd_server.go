@@ -1,0 +1,128 @@
+package server
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/sessiond/sessiond/storage"
+)
+
+// runTime tells milliseconds: the microseconds end in three zeros, because the clock by
+// which deadlines are judged is no finer.
+func runTime(c *call) error {
+	now := int64(c.srv.keyspace.Now())
+	c.out.array(2)
+	c.out.bulkString(strconv.FormatInt(now/1000, 10))
+	c.out.bulkString(strconv.FormatInt(now%1000*1000, 10))
+	return nil
+}
+
+// runRole describes a master without replicas.
+func runRole(c *call) error {
+	c.out.array(3)
+	c.out.bulkString("master")
+	c.out.integer(0)
+	c.out.array(0)
+	return nil
+}
+
+func runDebug(*call) error { return errDebug }
+
+// save makes every change that was made before the call durable, whatever the durability
+// mode leaves for later.
+func (s *Server) save(ctx context.Context) error {
+	// The sizes depend on every change, so the barrier stands for all of them.
+	barrier, err := s.keyspace.View(ctx, storage.Scope{}, func(tx *storage.Tx) error {
+		return readSizes(tx, make([]storage.Count, s.databases))
+	})
+	if err != nil {
+		return err
+	}
+	barrier.Disk = max(barrier.Disk, barrier.System)
+	if err := s.keyspace.Sync(ctx, barrier); err != nil {
+		return err
+	}
+	s.lastSave.Store(int64(s.keyspace.Now()) / 1000)
+	return nil
+}
+
+func runSave(c *call) error {
+	if c.srv.stats.saving.Load() {
+		return errSaving
+	}
+	if err := c.srv.save(context.Background()); err != nil {
+		return err
+	}
+	c.out.ok()
+	return nil
+}
+
+// runBGSave takes SCHEDULE and, as nothing is ever rewritten here, has nothing to wait
+// for. One save runs at a time.
+func runBGSave(c *call) error {
+	if len(c.args) > 2 || len(c.args) == 2 && !c.is(1, "SCHEDULE") {
+		return errSyntax
+	}
+	srv := c.srv
+	if !srv.stats.saving.CompareAndSwap(false, true) {
+		return errSaving
+	}
+	srv.running.Go(func() {
+		defer srv.stats.saving.Store(false)
+		err := srv.save(context.Background())
+		srv.stats.saveFailed.Store(err != nil)
+		if err != nil {
+			srv.log.Error("background save failed", "err", err)
+		}
+	})
+	c.out.simple("Background saving started")
+	return nil
+}
+
+func runLastSave(c *call) error {
+	c.out.integer(c.srv.lastSave.Load())
+	return nil
+}
+
+// parseShutdown follows Redis: words may repeat, SAVE excludes NOSAVE, and ABORT stands
+// alone.
+func parseShutdown(args [][]byte) (abort bool, err error) {
+	var save, nosave, other bool
+	for _, arg := range args {
+		switch {
+		case equalFold(arg, "SAVE"):
+			save = true
+		case equalFold(arg, "NOSAVE"):
+			nosave = true
+		case equalFold(arg, "NOW"), equalFold(arg, "FORCE"):
+			other = true
+		case equalFold(arg, "ABORT"):
+			abort = true
+		default:
+			return false, errSyntax
+		}
+	}
+	if save && nosave || abort && (save || nosave || other) {
+		return false, errSyntax
+	}
+	return abort, nil
+}
+
+// runShutdown asks the program to stop and closes the connection without a reply, which
+// is how clients know that it worked. SAVE and NOSAVE mean the same: every change stays.
+func runShutdown(c *call) error {
+	abort, err := parseShutdown(c.args[1:])
+	switch {
+	case err != nil:
+		return err
+	case abort:
+		return errNoShutdown // a stop takes no time in which it could be taken back
+	case c.srv.stop == nil:
+		c.srv.log.Warn("SHUTDOWN refused: the program does not offer it", "client", c.id)
+		return errShutdown
+	}
+	c.srv.log.Info("a client asked for shutdown", "client", c.id)
+	c.srv.stop()
+	c.closing = true
+	return nil
+}

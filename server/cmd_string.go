@@ -1,0 +1,267 @@
+package server
+
+import (
+	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/ttl"
+)
+
+func runGet(c *call) error {
+	r, found, err := c.findString(1)
+	if err != nil {
+		return err
+	}
+	c.out.value(r, found)
+	return nil
+}
+
+// value appends the value of a record, or null if it was not found.
+func (w *reply) value(r storage.Record, found bool) {
+	if found {
+		w.bulk(r.Value)
+	} else {
+		w.null()
+	}
+}
+
+// setOptions are what follows the key and the value of SET.
+type setOptions struct {
+	nx, xx  bool
+	get     bool
+	keepTTL bool
+	expiry  expiry
+}
+
+// parseSet reads the options of SET, in any order and case. An option that contradicts an
+// earlier one is a syntax error; one that only repeats it is not.
+func parseSet(args [][]byte) (o setOptions, err error) {
+	for i := 0; i < len(args); i++ {
+		e, timed := parseExpiry(args[i:])
+		switch name := args[i]; {
+		case equalFold(name, "NX") && !o.xx:
+			o.nx = true
+		case equalFold(name, "XX") && !o.nx:
+			o.xx = true
+		case equalFold(name, "GET"):
+			o.get = true
+		case equalFold(name, "KEEPTTL") && o.expiry.arg == nil:
+			o.keepTTL = true
+		case timed && !o.keepTTL && e.replaces(o.expiry):
+			o.expiry = e
+			i++
+		default:
+			return setOptions{}, errSyntax
+		}
+	}
+	return o, nil
+}
+
+func runSet(c *call) error {
+	o, err := parseSet(c.args[3:])
+	if err != nil {
+		return err
+	}
+	deadline, err := o.expiry.deadline(c.tx.Now(), c.cmd.fullName())
+	if err != nil {
+		return err
+	}
+	old, found, err := c.findForSet(o)
+	if err != nil {
+		return err
+	}
+	stores := !(o.nx && found || o.xx && !found)
+	if stores {
+		if o.keepTTL {
+			deadline = old.Deadline
+		}
+		if err := c.putString(1, c.args[2], deadline); err != nil {
+			return err
+		}
+	}
+	switch {
+	case o.get:
+		c.out.value(old, found)
+	case stores:
+		c.out.ok()
+	default:
+		c.out.null()
+	}
+	return nil
+}
+
+// findForSet reads no more of the old record than the options ask for. Only GET minds its
+// kind.
+func (c *call) findForSet(o setOptions) (storage.Record, bool, error) {
+	switch {
+	case o.get:
+		return c.findString(1)
+	case o.nx || o.xx || o.keepTTL:
+		return c.tx.Stat(c.key(1))
+	}
+	return storage.Record{}, false, nil
+}
+
+// putString stores a string under argument i, whatever was there before.
+func (c *call) putString(i int, value []byte, deadline ttl.Instant) error {
+	return c.tx.Put(c.key(i), storage.Record{Kind: storage.KindString, Value: value, Deadline: deadline})
+}
+
+func runSetEX(c *call) error  { return setFor(c, inSeconds) }
+func runPSetEX(c *call) error { return setFor(c, inMilliseconds) }
+
+func setFor(c *call, unit timeUnit) error {
+	deadline, err := expiry{arg: c.args[2], unit: unit}.deadline(c.tx.Now(), c.cmd.fullName())
+	if err != nil {
+		return err
+	}
+	if err := c.putString(1, c.args[3], deadline); err != nil {
+		return err
+	}
+	c.out.ok()
+	return nil
+}
+
+func runSetNX(c *call) error {
+	_, found, err := c.tx.Stat(c.key(1))
+	if err != nil {
+		return err
+	}
+	if !found {
+		if err := c.putString(1, c.args[2], ttl.Never); err != nil {
+			return err
+		}
+	}
+	c.out.flag(!found)
+	return nil
+}
+
+// runGetSet takes the deadline away, as SET does.
+func runGetSet(c *call) error {
+	old, found, err := c.findString(1)
+	if err != nil {
+		return err
+	}
+	if err := c.putString(1, c.args[2], ttl.Never); err != nil {
+		return err
+	}
+	c.out.value(old, found)
+	return nil
+}
+
+func runGetDel(c *call) error {
+	old, found, err := c.findString(1)
+	if err != nil {
+		return err
+	}
+	if found {
+		if _, err := c.tx.Delete(c.key(1)); err != nil {
+			return err
+		}
+	}
+	c.out.value(old, found)
+	return nil
+}
+
+// getexOptions are what follows the key of GETEX.
+type getexOptions struct {
+	persist bool
+	expiry  expiry
+}
+
+func parseGetEX(args [][]byte) (o getexOptions, err error) {
+	for i := 0; i < len(args); i++ {
+		e, timed := parseExpiry(args[i:])
+		switch {
+		case equalFold(args[i], "PERSIST") && o.expiry.arg == nil:
+			o.persist = true
+		case timed && !o.persist && e.replaces(o.expiry):
+			o.expiry = e
+			i++
+		default:
+			return getexOptions{}, errSyntax
+		}
+	}
+	return o, nil
+}
+
+// runGetEX judges the time only once it has found the key: Redis' order.
+func runGetEX(c *call) error {
+	o, err := parseGetEX(c.args[2:])
+	if err != nil {
+		return err
+	}
+	r, found, err := c.findString(1)
+	if err != nil {
+		return err
+	}
+	if !found {
+		c.out.null()
+		return nil
+	}
+	deadline, err := o.expiry.deadline(c.tx.Now(), c.cmd.fullName())
+	if err != nil {
+		return err
+	}
+	if o.expiry.arg != nil || o.persist && r.Deadline != ttl.Never {
+		if err := c.tx.SetDeadline(c.key(1), deadline); err != nil {
+			return err
+		}
+	}
+	c.out.bulk(r.Value)
+	return nil
+}
+
+// runMGet answers null for a key of another kind, too: Redis' rule.
+func runMGet(c *call) error {
+	c.out.array(len(c.args) - 1)
+	for i := 1; i < len(c.args); i++ {
+		r, found, err := c.tx.Find(c.key(i))
+		if err != nil {
+			return err
+		}
+		c.out.value(r, found && r.Kind == storage.KindString)
+	}
+	return nil
+}
+
+func runMSet(c *call) error {
+	if len(c.args)%2 == 0 {
+		return errArity(c.cmd.fullName())
+	}
+	if err := c.putPairs(); err != nil {
+		return err
+	}
+	c.out.ok()
+	return nil
+}
+
+// runMSetNX stores all or nothing.
+func runMSetNX(c *call) error {
+	if len(c.args)%2 == 0 {
+		return errArity(c.cmd.fullName())
+	}
+	for i := 1; i < len(c.args); i += 2 {
+		_, found, err := c.tx.Stat(c.key(i))
+		if err != nil {
+			return err
+		}
+		if found {
+			c.out.flag(false)
+			return nil
+		}
+	}
+	if err := c.putPairs(); err != nil {
+		return err
+	}
+	c.out.flag(true)
+	return nil
+}
+
+// putPairs stores key-value pairs. Of a key that is named twice the last value counts.
+func (c *call) putPairs() error {
+	for i := 1; i < len(c.args); i += 2 {
+		if err := c.putString(i, c.args[i+1], ttl.Never); err != nil {
+			return err
+		}
+	}
+	return nil
+}

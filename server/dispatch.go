@@ -1,0 +1,99 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"github.com/sessiond/sessiond/storage"
+)
+
+// dispatch answers one command line: it finds the row, asks the gates, queues or runs the
+// command, and leaves the reply in c.out.
+func (c *conn) dispatch(args [][]byte) {
+	begin := len(c.out.b)
+	cmd, err := c.admit(args)
+	c.noteCommand(cmd)
+	switch {
+	case err != nil:
+		c.transaction.spoil()
+		c.srv.stats.rejected(cmd)
+	case c.transaction.queues(cmd):
+		c.transaction.queue(cmd, args)
+		c.out.simple("QUEUED")
+	default:
+		c.srv.stats.called(cmd)
+		if err = c.execute(&call{conn: c, cmd: cmd, args: args}); err != nil {
+			c.srv.stats.failed(cmd)
+		}
+	}
+	if err != nil {
+		c.out.b = c.out.b[:begin]
+		c.out.fail(c.replyTo(err))
+	}
+	c.applyReplyMode(begin)
+	c.noteState()
+}
+
+// admit finds the row of a command line and asks whether this connection may run it now.
+func (c *conn) admit(args [][]byte) (*command, error) {
+	cmd, err := c.srv.table.find(args)
+	switch {
+	case err != nil:
+		return cmd, err
+	case !c.loggedIn && !cmd.is(noAuth):
+		return cmd, errNoAuth
+	case c.transaction.open && cmd.is(noMulti):
+		return cmd, errNoMulti
+	}
+	return cmd, nil
+}
+
+// execute runs the command in the transaction its row asks for, and leaves the reply
+// in c.out. What it read or wrote is added to the barrier the connection owes.
+func (c *conn) execute(call *call) error {
+	if !call.cmd.is(write | readonly) {
+		return call.cmd.run(call)
+	}
+	scope, err := call.scope()
+	if err != nil {
+		return err
+	}
+	begin := len(c.out.b)
+	return c.transact(scope, call.cmd.is(write), func(tx *storage.Tx) error {
+		c.out.b = c.out.b[:begin]
+		call.tx = tx
+		return call.cmd.run(call)
+	})
+}
+
+// transact runs fn in an Update or a View and notes the barrier that must be passed
+// before the reply leaves.
+func (c *conn) transact(scope storage.Scope, update bool, fn func(*storage.Tx) error) error {
+	run := c.srv.keyspace.View
+	if update {
+		run = c.srv.keyspace.Update
+	}
+	barrier, err := run(context.Background(), scope, fn)
+	c.owed = c.owed.Join(barrier)
+	return err
+}
+
+// replyTo turns any error into what the client is told, and counts it.
+func (c *conn) replyTo(err error) replyError {
+	reply := c.translate(err)
+	c.srv.stats.erred(reply)
+	return reply
+}
+
+// translate finds the words for an error. Engine errors are logged here and nowhere else.
+func (c *conn) translate(err error) replyError {
+	var reply replyError
+	switch {
+	case errors.As(err, &reply):
+		return reply
+	case errors.Is(err, storage.ErrWrongKind):
+		return errWrongType
+	}
+	c.srv.log.Error("command failed in storage", "client", c.id, "err", err)
+	return errEngine(err)
+}

@@ -1,0 +1,52 @@
+package server
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/tidwall/redcon"
+)
+
+const oneGet = "*2\r\n$3\r\nGET\r\n$33\r\nsess:0123456789abcdef0123456789ab\r\n"
+
+// endless is a client that repeats the same pipeline for ever.
+type endless struct {
+	data string
+	off  int
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	n := copy(p, e.data[e.off:])
+	e.off = (e.off + n) % len(e.data)
+	return n, nil
+}
+
+// BenchmarkFrames is the cost of cutting one pipelined GET out of the stream. It must not
+// allocate.
+func BenchmarkFrames(b *testing.B) {
+	f := newFrames(&endless{data: strings.Repeat(oneGet, 16)})
+	f.loggedIn = true
+	b.ReportAllocs()
+	for b.Loop() {
+		for {
+			if _, err := f.next(); err == nil {
+				break
+			}
+			if err := f.fill(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+// BenchmarkRedconParse is what redcon's parser adds for a command that was already cut
+// out: the price of parsing twice.
+func BenchmarkRedconParse(b *testing.B) {
+	raw := []byte(oneGet)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := redcon.Parse(raw); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,30 @@
+package server
+
+import "strings"
+
+// runHelp lists the subcommands of a container in Redis' form, with the words of the
+// table.
+func runHelp(c *call) error {
+	container := c.srv.table.byName[c.cmd.container]
+	lines := []string{strings.ToUpper(container.name) +
+		" <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"}
+	if container.run != nil {
+		lines = append(lines, "(no subcommand)", "    "+container.summary)
+	}
+	for _, sub := range container.subs {
+		if sub.name == "help" {
+			continue
+		}
+		usage := strings.ToUpper(sub.name)
+		if sub.syntax != "" {
+			usage += " " + sub.syntax
+		}
+		lines = append(lines, usage, "    "+sub.summary)
+	}
+	lines = append(lines, "HELP", "    Prints this help.")
+	c.out.array(len(lines))
+	for _, line := range lines {
+		c.out.simple(line)
+	}
+	return nil
+}

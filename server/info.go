@@ -1,0 +1,254 @@
+package server
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/sessiond/sessiond/storage"
+)
+
+// infoSection is one section of INFO.
+type infoSection struct {
+	title string
+	extra bool // only in "all", "everything" and when named
+	write func(*infoText) error
+}
+
+// infoSections returns the sections in the order INFO shows them, whatever the order they
+// were asked in.
+func infoSections() []infoSection {
+	return []infoSection{
+		{title: "Server", write: (*infoText).server},
+		{title: "Clients", write: (*infoText).clients},
+		{title: "Memory", write: (*infoText).memory},
+		{title: "Persistence", write: (*infoText).persistence},
+		{title: "Stats", write: (*infoText).counters},
+		{title: "Replication", write: (*infoText).replication},
+		{title: "CPU", write: (*infoText).cpu},
+		{title: "Modules", write: (*infoText).nothing},
+		{title: "Commandstats", extra: true, write: (*infoText).commands},
+		{title: "Errorstats", write: (*infoText).errors},
+		{title: "Cluster", write: (*infoText).cluster},
+		{title: "Keyspace", write: (*infoText).keyspace},
+	}
+}
+
+// wanted reports whether the section is among those the arguments name.
+func (s *infoSection) wanted(args [][]byte) bool {
+	if len(args) == 0 {
+		return !s.extra
+	}
+	for _, arg := range args {
+		switch {
+		case equalFold(arg, "ALL"), equalFold(arg, "EVERYTHING"):
+			return true
+		case equalFold(arg, "DEFAULT") && !s.extra, equalFold(arg, strings.ToUpper(s.title)):
+			return true
+		}
+	}
+	return false
+}
+
+// infoText is the text of INFO: sections with lines of the form name:value. Fields of
+// Redis that mean nothing here, or that are not measured, are left out.
+type infoText struct {
+	*call
+	text strings.Builder
+}
+
+func (t *infoText) line(name string, value any) { fmt.Fprintf(&t.text, "%s:%v\r\n", name, value) }
+
+// runInfo answers with nothing for a section it does not know, as Redis does.
+func runInfo(c *call) error {
+	t := infoText{call: c}
+	for _, section := range infoSections() {
+		if !section.wanted(c.args[1:]) {
+			continue
+		}
+		if t.text.Len() > 0 {
+			t.text.WriteString("\r\n")
+		}
+		fmt.Fprintf(&t.text, "# %s\r\n", section.title)
+		if err := section.write(&t); err != nil {
+			return err
+		}
+	}
+	c.out.verbatim(t.text.String())
+	return nil
+}
+
+func (t *infoText) server() error {
+	now := t.srv.keyspace.Now()
+	settings := t.srv.settings.get()
+	up := secondsSince(now, t.srv.started)
+	t.line("redis_version", redisVersion)
+	t.line("sessiond_version", t.srv.version)
+	t.line("redis_git_sha1", "00000000")
+	t.line("redis_git_dirty", 0)
+	t.line("redis_mode", "standalone")
+	t.line("os", runtime.GOOS+" "+runtime.GOARCH)
+	t.line("arch_bits", 32<<(^uint(0)>>63))
+	t.line("go_version", runtime.Version())
+	t.line("process_id", os.Getpid())
+	t.line("run_id", t.srv.runID)
+	t.line("tcp_port", settings.Port)
+	t.line("server_time_usec", int64(now)*1000)
+	t.line("uptime_in_seconds", up)
+	t.line("uptime_in_days", up/86400)
+	t.line("config_file", settings.ConfigFile)
+	return nil
+}
+
+func (t *infoText) clients() error {
+	t.line("connected_clients", len(t.srv.clients(nil)))
+	t.line("cluster_connections", 0)
+	t.line("maxclients", t.srv.settings.maxClients())
+	t.line("blocked_clients", 0)
+	t.line("tracking_clients", 0)
+	return nil
+}
+
+func (t *infoText) memory() error {
+	used := usedMemory()
+	t.line("used_memory", used)
+	t.line("used_memory_human", humanBytes(used))
+	if resident := residentMemory(); resident > 0 {
+		t.line("used_memory_rss", resident)
+		t.line("used_memory_rss_human", humanBytes(resident))
+	}
+	t.line("maxmemory", 0)
+	t.line("maxmemory_human", "0B")
+	t.line("maxmemory_policy", "noeviction")
+	t.line("mem_allocator", "go")
+	return nil
+}
+
+// humanBytes writes a size as Redis does: "1.12M".
+func humanBytes(n uint64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%dB", n)
+	}
+	size := float64(n)
+	for _, unit := range "KMGTP" {
+		size /= 1024
+		if size < 1024 {
+			return fmt.Sprintf("%.2f%c", size, unit)
+		}
+	}
+	return fmt.Sprintf("%dB", n)
+}
+
+func (t *infoText) persistence() error {
+	status := "ok"
+	if t.srv.stats.saveFailed.Load() {
+		status = "err"
+	}
+	saving := 0
+	if t.srv.stats.saving.Load() {
+		saving = 1
+	}
+	t.line("loading", 0)
+	t.line("async_loading", 0)
+	t.line("rdb_bgsave_in_progress", saving)
+	t.line("rdb_last_save_time", t.srv.lastSave.Load())
+	t.line("rdb_last_bgsave_status", status)
+	t.line("aof_enabled", 1)
+	t.line("sessiond_durability", t.srv.settings.get().Durability)
+	return nil
+}
+
+func (t *infoText) counters() error {
+	_, errors := t.srv.stats.errorCounts()
+	t.line("total_connections_received", t.srv.stats.accepted.Load())
+	t.line("total_commands_processed", t.srv.stats.commands.Load())
+	t.line("rejected_connections", t.srv.stats.turnedAway.Load())
+	t.line("evicted_keys", 0)
+	t.line("evicted_clients", 0)
+	t.line("total_error_replies", errors)
+	return nil
+}
+
+func (t *infoText) replication() error {
+	t.line("role", "master")
+	t.line("connected_slaves", 0)
+	t.line("master_failover_state", "no-failover")
+	t.line("master_replid", t.srv.runID)
+	t.line("master_replid2", strings.Repeat("0", 40))
+	t.line("master_repl_offset", 0)
+	t.line("second_repl_offset", -1)
+	t.line("repl_backlog_active", 0)
+	return nil
+}
+
+func (t *infoText) cpu() error {
+	system, user := cpuSeconds()
+	t.line("used_cpu_sys", fmt.Sprintf("%.6f", system))
+	t.line("used_cpu_user", fmt.Sprintf("%.6f", user))
+	return nil
+}
+
+func (t *infoText) nothing() error { return nil }
+
+// commands lists what was called or refused. Time is not measured: usec is always 0.
+func (t *infoText) commands() error {
+	for _, cmd := range t.srv.table.all {
+		s := &t.srv.stats.perCommand[cmd.id]
+		calls, rejected, failed := s.calls.Load(), s.rejected.Load(), s.failed.Load()
+		if calls+rejected+failed > 0 {
+			t.line("cmdstat_"+cmd.fullName(), fmt.Sprintf(
+				"calls=%d,usec=0,usec_per_call=0.00,rejected_calls=%d,failed_calls=%d",
+				calls, rejected, failed))
+		}
+	}
+	return nil
+}
+
+func (t *infoText) errors() error {
+	counts, _ := t.srv.stats.errorCounts()
+	for _, e := range counts {
+		t.line("errorstat_"+e.code, fmt.Sprintf("count=%d", e.count))
+	}
+	return nil
+}
+
+func (t *infoText) cluster() error {
+	t.line("cluster_enabled", 0)
+	return nil
+}
+
+// keyspace tells the sizes of the databases that are not empty. Inside EXEC it sees what
+// the transaction wrote.
+func (t *infoText) keyspace() error {
+	counts := make([]storage.Count, t.srv.databases)
+	read := func(tx *storage.Tx) error { return readSizes(tx, counts) }
+	var err error
+	if t.tx != nil {
+		err = read(t.tx)
+	} else {
+		err = t.transact(storage.Scope{}, false, read)
+	}
+	if err != nil {
+		return err
+	}
+	for db, n := range counts {
+		if n.Records > 0 {
+			t.line(fmt.Sprintf("db%d", db),
+				fmt.Sprintf("keys=%d,expires=%d,avg_ttl=0", n.Records, n.Expiring))
+		}
+	}
+	return nil
+}
+
+// readSizes fills counts with the sizes of the databases.
+func readSizes(tx *storage.Tx, counts []storage.Count) error {
+	for db := range counts {
+		n, err := tx.Len(db)
+		if err != nil {
+			return err
+		}
+		counts[db] = n
+	}
+	return nil
+}

@@ -1,0 +1,199 @@
+// Package server speaks the Redis protocol to session stores.
+//
+// The way of a command from the wire to the disk and back:
+//
+//	frames.next        cuts the bytes that arrived into complete, bounded commands
+//	conn.dispatch      finds the row in the table, asks the gates, queues or runs it
+//	conn.execute       opens the transaction the row asks for and calls the handler
+//	runX (cmd_*.go)    parses, reads, decides, writes, and appends its reply
+//	storage.Keyspace   judges deadlines by one instant; its Engine applies the change
+//	conn.flush         when the pipeline is empty: waits until the changes are as safe as
+//	                   the durability mode says (once for all of them), then sends
+//
+// One goroutine serves one connection. Lock order: Server.mu -> conn.mu.
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/ttl"
+)
+
+// Config says what a Server serves and how.
+type Config struct {
+	// Keyspace holds the data. It must stay open until Shutdown or Close has returned.
+	Keyspace *storage.Keyspace
+	// Databases is the number of databases SELECT offers. Zero means 16.
+	Databases int
+	// Settings are the values behind CONFIG GET and CONFIG SET.
+	Settings Settings
+	// Version is sessiond's own version, beside the Redis version clients read.
+	Version string
+	// Stop is called, once, when a client asks for SHUTDOWN. It must not wait for the
+	// server. Nil refuses SHUTDOWN.
+	Stop func()
+	// Logger receives what an operator should know. Nil means slog.Default.
+	Logger *slog.Logger
+}
+
+// ErrServerClosed is returned by Serve after Shutdown or Close.
+var ErrServerClosed = errors.New("server closed")
+
+// Server answers clients. Create it with New. It is safe for concurrent use.
+type Server struct {
+	keyspace  *storage.Keyspace
+	databases int
+	settings  *settings
+	table     *table
+	stats     *stats
+	log       *slog.Logger
+	version   string
+	stop      func()
+	runID     string
+	started   ttl.Instant
+
+	nextID    atomic.Int64
+	lastSave  atomic.Int64 // Unix seconds
+	quit      atomic.Bool
+	mu        sync.Mutex
+	listeners map[net.Listener]struct{}
+	conns     map[int64]*conn
+	running   sync.WaitGroup // connections and background saves
+}
+
+// New returns a server that does not listen yet.
+func New(config Config) *Server {
+	s := &Server{
+		keyspace:  config.Keyspace,
+		databases: config.Databases,
+		table:     newTable(),
+		log:       config.Logger,
+		version:   config.Version,
+		stop:      config.Stop,
+		runID:     newRunID(),
+		started:   config.Keyspace.Now(),
+		listeners: map[net.Listener]struct{}{},
+		conns:     map[int64]*conn{},
+	}
+	if s.databases == 0 {
+		s.databases = 16
+	}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	if s.stop != nil {
+		s.stop = sync.OnceFunc(s.stop)
+	}
+	s.settings = newSettings(config.Settings, s.databases)
+	s.stats = newStats(len(s.table.all))
+	s.lastSave.Store(int64(s.started) / 1000)
+	return s
+}
+
+// Serve accepts connections from ln, which it closes, until Shutdown or Close, and then
+// returns ErrServerClosed. Several listeners may be served at once.
+func (s *Server) Serve(ln net.Listener) error {
+	defer ln.Close()
+	s.mu.Lock()
+	if s.quit.Load() {
+		s.mu.Unlock()
+		return ErrServerClosed
+	}
+	s.listeners[ln] = struct{}{}
+	s.mu.Unlock()
+	var rest backoff
+	for {
+		nc, err := ln.Accept()
+		switch {
+		case err == nil:
+			rest.reset()
+			s.welcome(nc)
+		case s.quit.Load():
+			return ErrServerClosed
+		case errors.Is(err, net.ErrClosed):
+			return err
+		default:
+			rest.wait(s, err)
+		}
+	}
+}
+
+// welcome starts serving a connection, or turns it away.
+func (s *Server) welcome(nc net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.quit.Load():
+		_ = nc.Close() // nobody is told
+	case len(s.conns) >= s.settings.maxClients():
+		s.stats.turnedAway.Add(1)
+		// The kernel's buffer takes these few bytes without waiting for the client.
+		_, _ = nc.Write([]byte("-" + string(errMaxClients) + "\r\n"))
+		_ = nc.Close()
+	default:
+		c := newConn(s, s.nextID.Add(1), nc)
+		s.conns[c.id] = c
+		s.stats.accepted.Add(1)
+		s.running.Go(func() {
+			c.serve()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			delete(s.conns, c.id)
+		})
+	}
+}
+
+// Shutdown stops accepting, lets every connection finish the commands that have arrived,
+// sends their replies and closes it. When ctx ends first the rest is cut and ctx's error
+// is returned.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.closeListeners()
+	s.each((*conn).interrupt)
+	done := make(chan struct{})
+	go func() { // ends with the connections, which Close cuts if need be
+		s.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		_ = s.Close() // it returns no error; ctx's is the one to tell
+		return ctx.Err()
+	}
+}
+
+// Close cuts all connections and returns when none is being served.
+func (s *Server) Close() error {
+	s.closeListeners()
+	s.each(func(c *conn) { _ = c.net.Close() })
+	s.running.Wait()
+	return nil
+}
+
+func (s *Server) closeListeners() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.quit.Store(true)
+	for ln := range s.listeners {
+		_ = ln.Close() // Serve returns, whatever Close says
+	}
+}
+
+// stopping reports whether Shutdown or Close was called.
+func (s *Server) stopping() bool { return s.quit.Load() }
+
+// each calls fn for every connection.
+func (s *Server) each(fn func(*conn)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.conns {
+		fn(c)
+	}
+}

@@ -1,0 +1,85 @@
+package server
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// stats counts what INFO tells. It is safe for concurrent use.
+type stats struct {
+	accepted   atomic.Int64 // connections
+	turnedAway atomic.Int64 // connections above maxclients
+	commands   atomic.Int64
+	perCommand []commandStats // by command.id
+
+	saving     atomic.Bool // a BGSAVE is under way
+	saveFailed atomic.Bool // the latest one did not succeed
+
+	mu     sync.Mutex
+	errors map[string]int64 // error replies by their first word; the words are our own
+}
+
+type commandStats struct {
+	calls, rejected, failed atomic.Int64
+}
+
+func newStats(commands int) *stats {
+	return &stats{perCommand: make([]commandStats, commands), errors: map[string]int64{}}
+}
+
+func (s *stats) called(cmd *command) {
+	s.commands.Add(1)
+	s.perCommand[cmd.id].calls.Add(1)
+}
+
+func (s *stats) failed(cmd *command) { s.perCommand[cmd.id].failed.Add(1) }
+
+// rejected counts a command a gate refused; cmd is nil if it does not exist.
+func (s *stats) rejected(cmd *command) {
+	if cmd != nil {
+		s.perCommand[cmd.id].rejected.Add(1)
+	}
+}
+
+// erred counts an error reply.
+func (s *stats) erred(reply replyError) {
+	code, _, _ := strings.Cut(string(reply), " ")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.errors[code]++
+}
+
+// errorCount is how often replies began with one word.
+type errorCount struct {
+	code  string
+	count int64
+}
+
+// errorCounts returns the error replies by code, in the order of the codes.
+func (s *stats) errorCounts() (counts []errorCount, total int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, code := range slices.Sorted(maps.Keys(s.errors)) {
+		counts = append(counts, errorCount{code, s.errors[code]})
+		total += s.errors[code]
+	}
+	return counts, total
+}
+
+// reset sets the counters back to zero: CONFIG RESETSTAT.
+func (s *stats) reset() {
+	s.accepted.Store(0)
+	s.turnedAway.Store(0)
+	s.commands.Store(0)
+	for i := range s.perCommand {
+		s.perCommand[i].calls.Store(0)
+		s.perCommand[i].rejected.Store(0)
+		s.perCommand[i].failed.Store(0)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.errors)
+}

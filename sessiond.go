@@ -1,0 +1,201 @@
+// Package sessiond keeps web sessions on disk and serves them over the Redis protocol,
+// inside a Go program.
+//
+// Open opens a folder and returns a Store. A program reads and writes sessions through
+// Store.DB, serves them to other programs with Store.Serve, or both: they are the same
+// sessions. The sessiond command is this package with flags.
+//
+// What a method acknowledged is kept: see Durability. A session whose deadline has passed
+// is never readable again, and one whose deadline has not is never dropped to make room.
+// Deadlines are points in time; a restart neither extends nor resets them.
+//
+// A folder belongs to one Store at a time, in whatever process.
+package sessiond
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/sessiond/sessiond/server"
+	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble"
+	"github.com/sessiond/sessiond/ttl"
+)
+
+// Version is the version of this module and of the sessiond command.
+const Version = "0.1.0"
+
+// MaxDatabases is the largest number of databases a Store can have.
+const MaxDatabases = 1 << 14
+
+// Errors to compare with errors.Is.
+var (
+	// ErrLocked is returned by Open when the folder is open in another Store.
+	ErrLocked = pebble.ErrLocked
+	// ErrForeign is returned by Open when the folder holds something that is not a store.
+	ErrForeign = pebble.ErrForeign
+	// ErrNewerFormat is returned by Open when a later version of sessiond wrote the folder.
+	ErrNewerFormat = pebble.ErrNewerFormat
+	// ErrClosed is returned by the methods of a DB after Close.
+	ErrClosed = storage.ErrClosed
+	// ErrServerClosed is returned by Serve after Shutdown or Close.
+	ErrServerClosed = server.ErrServerClosed
+	// ErrWrongKind is returned by Get when the key holds something other than a plain
+	// value, which another program stored over the Redis protocol.
+	ErrWrongKind = storage.ErrWrongKind
+)
+
+// Options are the choices of a Store. The zero value is ready to use.
+type Options struct {
+	// Durability says how safe a change is before it is acknowledged. Zero means Session.
+	Durability Durability
+	// Databases is the number of databases. Zero means 16.
+	Databases int
+	// CacheBytes bounds the memory that holds recently used sessions. Zero means 256 MiB.
+	CacheBytes int64
+	// Clock judges deadlines. Nil means ttl.System.
+	Clock ttl.Clock
+	// Logger receives what an operator should know. It is never told a value, a password
+	// or a key. Nil means slog.Default.
+	Logger *slog.Logger
+	// Fatal is called when changes can no longer be written safely. It must end the
+	// process. Nil means a line in Logger and exit code 3.
+	Fatal func(error)
+
+	// Password is what clients of Serve log in with. Empty asks for none.
+	Password string
+	// MaxClients bounds the clients served at once. Zero means 10000.
+	MaxClients int
+	// IdleTimeout is how long a client may be silent. Zero means forever.
+	IdleTimeout time.Duration
+	// OnShutdown is called, once, when a client sends SHUTDOWN. It must not wait for the
+	// Store. Nil refuses the command.
+	OnShutdown func()
+}
+
+func (o Options) check() error {
+	switch {
+	case o.MaxClients < 0 || o.IdleTimeout < 0 || o.CacheBytes < 0:
+		return errors.New("MaxClients, IdleTimeout and CacheBytes must not be negative")
+	case o.Databases < 0 || o.Databases > MaxDatabases:
+		return fmt.Errorf("%d databases: there can be 1 to %d", o.Databases, MaxDatabases)
+	case o.Durability < Session || o.Durability > EverySec:
+		return fmt.Errorf("there is no %v", o.Durability)
+	}
+	return nil
+}
+
+// Store is an open folder of sessions. It is safe for concurrent use.
+type Store struct {
+	dir      string
+	options  Options
+	engine   storage.Engine
+	keyspace *storage.Keyspace
+
+	stopSweeper context.CancelFunc
+	sweeper     sync.WaitGroup
+	closeOnce   func() error
+
+	// mu guards the serving side.
+	mu       sync.Mutex
+	server   *server.Server // nil before the first Serve
+	shutDown bool
+
+	// calls is held for reading during every call of a DB, so that Close can wait.
+	calls  sync.RWMutex
+	closed bool
+}
+
+// Open opens the folder dir, which it creates if need be. The caller closes the Store.
+// The time it takes does not depend on how many sessions there are.
+func Open(dir string, options Options) (*Store, error) {
+	if err := options.check(); err != nil {
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
+	absolute, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
+	options.Databases = cmp.Or(options.Databases, 16)
+	options.MaxClients = cmp.Or(options.MaxClients, 10000)
+	if options.Clock == nil {
+		options.Clock = ttl.System
+	}
+	if options.Logger == nil {
+		options.Logger = slog.Default()
+	}
+	engine, err := pebble.Open(dir, pebble.Options{
+		Durability: storage.Durability(options.Durability),
+		CacheBytes: options.CacheBytes,
+		Logger:     options.Logger,
+		Clock:      options.Clock,
+		Fatal:      options.Fatal,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		dir:      absolute,
+		options:  options,
+		engine:   engine,
+		keyspace: storage.NewKeyspace(engine, options.Clock),
+	}
+	s.closeOnce = sync.OnceValue(s.close)
+	s.startSweeper()
+	return s, nil
+}
+
+func (s *Store) startSweeper() {
+	ctx, stop := context.WithCancel(context.Background())
+	s.stopSweeper = stop
+	sweeper := ttl.Sweeper{
+		Clock: s.options.Clock,
+		Sweep: s.engine.Sweep,
+		OnError: func(err error) {
+			s.options.Logger.Error("ended sessions could not be removed; trying again", "err", err)
+		},
+	}
+	s.sweeper.Go(func() { sweeper.Run(ctx) })
+}
+
+// DB returns database i, counted from 0; Redis clients reach it with SELECT. It panics if
+// there is no such database: see Options.Databases.
+func (s *Store) DB(i int) *DB {
+	if i < 0 || i >= s.options.Databases {
+		panic(fmt.Sprintf("sessiond: database %d of %d", i, s.options.Databases))
+	}
+	return &DB{store: s, index: i}
+}
+
+// Shutdown stops serving: it closes the listeners, lets every client have the replies to
+// the commands that have arrived, and disconnects it. When ctx ends first the remaining
+// clients are cut and ctx's error is returned. The Store stays usable until Close.
+func (s *Store) Shutdown(ctx context.Context) error {
+	if srv := s.stopServing(); srv != nil {
+		return srv.Shutdown(ctx)
+	}
+	return nil
+}
+
+// Close cuts the clients, waits for calls that are under way, makes everything durable and
+// releases the folder. When it returns nothing of the Store is running. Closing again
+// returns the same error.
+func (s *Store) Close() error { return s.closeOnce() }
+
+func (s *Store) close() error {
+	if srv := s.stopServing(); srv != nil {
+		_ = srv.Close() // it has no error to tell
+	}
+	s.stopSweeper()
+	s.sweeper.Wait()
+	s.calls.Lock()
+	defer s.calls.Unlock()
+	s.closed = true
+	return s.engine.Close()
+}

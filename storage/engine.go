@@ -1,0 +1,141 @@
+package storage
+
+import (
+	"context"
+	"errors"
+
+	"github.com/sessiond/sessiond/ttl"
+)
+
+// Engine keeps records on stable storage. It compares no deadline with a clock, except in
+// Sweep: whether a record is still alive is decided above, in Keyspace.
+//
+// All methods are safe for concurrent use. If a context ends, a call returns its error or
+// does its work, never half of it. Each engine passes enginetest.Run.
+type Engine interface {
+	// View calls fn with the records of scope as they stand at one instant.
+	// fn may run more than once and must have no effect outside itself that a second
+	// run does not overwrite. The error is fn's or the engine's.
+	//
+	// The returned Barrier stands for the newest change fn can have seen: whoever shows
+	// what fn read to somebody else passes the barrier to Sync first.
+	View(ctx context.Context, scope Scope, fn func(Reader) error) (Barrier, error)
+
+	// Update calls fn with a transaction over scope and applies what fn wrote, all of it
+	// or nothing, if fn returns nil. Updates whose scopes overlap are isolated from each
+	// other. fn may run more than once, like View's.
+	//
+	// When Update returns, every later View sees the change; it survives a crash once
+	// Sync has returned for the barrier. The barrier covers what fn read, too.
+	Update(ctx context.Context, scope Scope, fn func(Txn) error) (Barrier, error)
+
+	// Sync returns once everything b stands for is as safe as the durability mode
+	// promises. Many callers share one write to disk. The zero Barrier costs nothing.
+	Sync(ctx context.Context, b Barrier) error
+
+	// Sweep removes records that are due at now, at most budget index entries at a time.
+	// It returns how many entries it dealt with and the deadline at which the next one
+	// comes due (ttl.Never if there is none). A record is removed only if its own
+	// deadline is due when looked at under the key's lock; one that was stored with a
+	// deadline before the last Sweep's now may stay until a Sweep goes past that now. Sweep
+	// is for one goroutine.
+	Sweep(ctx context.Context, now ttl.Instant, budget int) (n int, next ttl.Instant, err error)
+
+	// Close makes everything durable and releases the store. Calls that are under way
+	// must have returned.
+	Close() error
+}
+
+// Scope announces which records a View or an Update may touch. A local engine locks them
+// in order; a distributed one may ignore it.
+type Scope struct {
+	Keys []Key // the records named; repeats are allowed
+	All  bool  // every record of every database
+}
+
+// Whole is the scope of FLUSHALL, SWAPDB and everything that cannot name its keys.
+var Whole = Scope{All: true}
+
+// Reader reads records. It is valid only inside the function it was handed to, and for one
+// goroutine. Reading a key outside the announced scope returns ErrScope.
+type Reader interface {
+	// Get returns the record under k. found is false if there is none.
+	Get(k Key) (r Record, found bool, err error)
+	// Stat is Get without the value: it costs the same for 1 byte and 1 MB.
+	Stat(k Key) (r Record, found bool, err error)
+	// Generation returns a number that grows whenever k is created: a Put where there was
+	// no record, or after a Delete in the same transaction, even if the transaction deletes
+	// it again. Removing a record, by Sweep too, does not make it grow. It may grow at other
+	// moments and means nothing after a restart. Two equal generations say that a key
+	// absent at both moments was absent in between.
+	Generation(k Key) (uint64, error)
+	// Len returns the size of a database in constant time, the transaction's own changes
+	// included. It needs no scope; without Whole it tells of some instant during the call.
+	Len(db int) (Count, error)
+	// Scan calls fn, without values, for the records of a database in the engine's order,
+	// from cursor on, until fn returns false or about limit records were visited; a few
+	// more are, when they share one position. It returns where to go on, or 0 at the end.
+	// A record that exists throughout a series of Scans from 0 to 0 is visited at least
+	// once. The key is valid only inside fn. Scan needs no scope; without Whole it sees
+	// the records at some instant during the call.
+	Scan(db int, cursor uint64, limit int, fn func(k Key, r Record) bool) (next uint64, err error)
+}
+
+// MaxCursor is above every cursor that Scan returns: positions have 48 bits, and so are
+// exact integers in JavaScript, too. Any larger cursor stands for the end.
+const MaxCursor = 1 << 48
+
+// Txn reads and changes records. Reads see the transaction's own changes. It keeps the
+// slices it is given until Update returns.
+type Txn interface {
+	Reader
+	// Put stores r under k, whatever was there before.
+	Put(k Key, r Record) error
+	// SetDeadline moves the deadline of the record under k and leaves the value alone: it
+	// costs the same for 1 byte and 1 MB. It returns ErrNotFound if there is no record.
+	SetDeadline(k Key, deadline ttl.Instant) error
+	// Delete removes the record under k, if there is one.
+	Delete(k Key) error
+	// Flush removes every record of a database. It needs the scope Whole.
+	Flush(db int) error
+	// Swap exchanges the contents of two databases. It needs the scope Whole.
+	Swap(a, b int) error
+}
+
+// Barrier marks a point in an engine's order of changes, twice: up to where the operating
+// system must have the changes (so kill -9 cannot take them back) and up to where stable
+// storage must (so a power cut cannot). The zero Barrier asks for nothing.
+type Barrier struct {
+	System uint64 // survives the end of the process
+	Disk   uint64 // survives the end of the machine
+}
+
+// Join returns the barrier that asks for both.
+func (b Barrier) Join(other Barrier) Barrier {
+	return Barrier{System: max(b.System, other.System), Disk: max(b.Disk, other.Disk)}
+}
+
+// Durability says how safe a change is before its reply leaves.
+type Durability int
+
+const (
+	// Session: what creates, changes or ends a record is on stable storage before the
+	// reply. A pure extension of a deadline survives kill -9 before the reply and a power
+	// cut within a second.
+	Session Durability = iota
+	// Strict: every change is on stable storage before the reply.
+	Strict
+	// EverySec: every change survives kill -9 before the reply, and a power cut within
+	// about a second.
+	EverySec
+)
+
+// Errors every engine returns. Compare with errors.Is.
+var (
+	// ErrNotFound is returned by SetDeadline when there is no record under the key.
+	ErrNotFound = errors.New("no such record")
+	// ErrScope is returned when a transaction touches what its scope did not announce.
+	ErrScope = errors.New("key outside the announced scope")
+	// ErrClosed is returned by every method after Close.
+	ErrClosed = errors.New("store is closed")
+)

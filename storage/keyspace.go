@@ -1,0 +1,220 @@
+// Package storage keeps records with deadlines.
+//
+// Keyspace is what commands and the embedded API work on. It adds to an Engine the one
+// thing engines do not know: the time. A record whose deadline is due is absent here,
+// swept or not. Time is read once per View or Update, while the records are locked, so
+// two transactions on one key agree about its end.
+//
+// An Engine (see storage/pebble) stores records and makes them durable. Everything Redis
+// means by NX, KEEPTTL or WRONGTYPE is decided above this package.
+package storage
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+
+	"github.com/sessiond/sessiond/ttl"
+)
+
+// ErrWrongKind is returned when a record holds another kind of value than was asked for.
+var ErrWrongKind = errors.New("record holds another kind of value")
+
+// ErrReadOnly is returned by the writing methods of a Tx that came from View.
+var ErrReadOnly = errors.New("write in a read-only transaction")
+
+// Keyspace is an Engine with a clock. It is safe for concurrent use.
+type Keyspace struct {
+	engine Engine
+	clock  ttl.Clock
+}
+
+// NewKeyspace returns a keyspace over engine that judges deadlines by clock.
+func NewKeyspace(engine Engine, clock ttl.Clock) *Keyspace {
+	return &Keyspace{engine: engine, clock: clock}
+}
+
+// Now returns the instant by which records are judged at the moment.
+func (ks *Keyspace) Now() ttl.Instant { return ks.clock.Now() }
+
+// View calls fn with the live records of scope at one instant. See Engine.View.
+func (ks *Keyspace) View(ctx context.Context, scope Scope, fn func(*Tx) error) (Barrier, error) {
+	return ks.engine.View(ctx, scope, func(r Reader) error {
+		return fn(&Tx{reader: r, now: ks.clock.Now()})
+	})
+}
+
+// Update calls fn with a transaction over the live records of scope. See Engine.Update.
+func (ks *Keyspace) Update(ctx context.Context, scope Scope, fn func(*Tx) error) (Barrier, error) {
+	return ks.engine.Update(ctx, scope, func(w Txn) error {
+		return fn(&Tx{reader: w, writer: w, now: ks.clock.Now()})
+	})
+}
+
+// Sync returns once everything b stands for is as safe as the durability mode promises.
+func (ks *Keyspace) Sync(ctx context.Context, b Barrier) error { return ks.engine.Sync(ctx, b) }
+
+// Tx is a transaction over live records: those whose deadline is not due at Now. It is
+// valid only inside the function it was handed to, and for one goroutine.
+type Tx struct {
+	reader Reader
+	writer Txn // nil in a View
+	now    ttl.Instant
+}
+
+// Now returns the one instant by which this transaction judges every deadline.
+func (tx *Tx) Now() ttl.Instant { return tx.now }
+
+// Find returns the live record under k with its value.
+func (tx *Tx) Find(k Key) (Record, bool, error) {
+	r, found, err := tx.reader.Get(k)
+	return tx.alive(r, found, err)
+}
+
+// Stat returns the live record under k without its value.
+func (tx *Tx) Stat(k Key) (Record, bool, error) {
+	r, found, err := tx.reader.Stat(k)
+	return tx.alive(r, found, err)
+}
+
+// FindString is Find for a string; another kind of value is ErrWrongKind.
+func (tx *Tx) FindString(k Key) (Record, bool, error) {
+	r, found, err := tx.Find(k)
+	if found && r.Kind != KindString {
+		return Record{}, false, ErrWrongKind
+	}
+	return r, found, err
+}
+
+func (tx *Tx) alive(r Record, found bool, err error) (Record, bool, error) {
+	if err != nil || !found || r.Deadline.Due(tx.now) {
+		return Record{}, false, err
+	}
+	return r, true, nil
+}
+
+// Put stores r under k. A record that is due already ends what was there instead.
+func (tx *Tx) Put(k Key, r Record) error {
+	if tx.writer == nil {
+		return ErrReadOnly
+	}
+	old, found, err := tx.reader.Stat(k)
+	if err != nil {
+		return err
+	}
+	due := r.Deadline.Due(tx.now)
+	if found && (due || old.Deadline.Due(tx.now)) {
+		// Putting over the remains of a dead record creates the key: WATCH must see it.
+		if err := tx.writer.Delete(k); err != nil {
+			return err
+		}
+	}
+	if due {
+		return nil
+	}
+	return tx.writer.Put(k, r)
+}
+
+// SetDeadline moves the deadline of the live record under k; a deadline that is due
+// already ends the record. It returns ErrNotFound if there is none.
+func (tx *Tx) SetDeadline(k Key, deadline ttl.Instant) error {
+	if tx.writer == nil {
+		return ErrReadOnly
+	}
+	_, found, err := tx.Stat(k)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return ErrNotFound
+	}
+	if deadline.Due(tx.now) {
+		return tx.writer.Delete(k)
+	}
+	return tx.writer.SetDeadline(k, deadline)
+}
+
+// Delete removes the record under k and reports whether a live one was there.
+func (tx *Tx) Delete(k Key) (bool, error) {
+	if tx.writer == nil {
+		return false, ErrReadOnly
+	}
+	_, found, err := tx.Stat(k)
+	if err != nil {
+		return false, err
+	}
+	return found, tx.writer.Delete(k)
+}
+
+// Flush removes every record of a database. It needs the scope Whole.
+func (tx *Tx) Flush(db int) error {
+	if tx.writer == nil {
+		return ErrReadOnly
+	}
+	return tx.writer.Flush(db)
+}
+
+// Swap exchanges the contents of two databases. It needs the scope Whole.
+func (tx *Tx) Swap(a, b int) error {
+	if tx.writer == nil {
+		return ErrReadOnly
+	}
+	return tx.writer.Swap(a, b)
+}
+
+// Len returns the size of a database in constant time, due records that are not yet swept
+// included, as Redis' DBSIZE does.
+func (tx *Tx) Len(db int) (Count, error) { return tx.reader.Len(db) }
+
+// Scan calls fn for the live records of a database. See Reader.Scan.
+func (tx *Tx) Scan(db int, cursor uint64, limit int, fn func(k Key, r Record) bool) (uint64, error) {
+	return tx.reader.Scan(db, cursor, limit, func(k Key, r Record) bool {
+		return r.Deadline.Due(tx.now) || fn(k, r)
+	})
+}
+
+// randomPage is how many neighbours Random chooses from.
+const randomPage = 64
+
+// Random returns the name of a live record of a database. Every one may be returned, not
+// all equally often. found is false if the database has none.
+func (tx *Tx) Random(db int) (name []byte, found bool, err error) {
+	seen := 0
+	choose := func(k Key, _ Record) bool {
+		if seen++; rand.IntN(seen) == 0 {
+			name = append(name[:0], k.Name...)
+		}
+		return true
+	}
+	for _, cursor := range []uint64{rand.Uint64N(MaxCursor), 0} {
+		for {
+			if cursor, err = tx.Scan(db, cursor, randomPage, choose); err != nil {
+				return nil, false, err
+			}
+			if seen > 0 {
+				return name, true, nil
+			}
+			if cursor == 0 {
+				break
+			}
+		}
+	}
+	return nil, false, nil
+}
+
+// Mark is what WATCH remembers of a key: whether it was alive, and a number that differs
+// if it was changed since.
+type Mark struct {
+	alive    bool
+	revision uint64
+}
+
+// Mark returns the present mark of k.
+func (tx *Tx) Mark(k Key) (Mark, error) {
+	r, found, err := tx.Stat(k)
+	if err != nil || found {
+		return Mark{alive: found, revision: r.Revision}, err
+	}
+	generation, err := tx.reader.Generation(k)
+	return Mark{revision: generation}, err
+}

@@ -1,0 +1,249 @@
+package pebble
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	pebbledb "github.com/cockroachdb/pebble/v2"
+
+	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/ttl"
+)
+
+// commit applies the changes as one batch and makes them visible. The stripes are held.
+func (tx *txn) commit() (storage.Barrier, error) {
+	if !tx.pending() {
+		return storage.Barrier{}, nil
+	}
+	e := tx.e
+	for _, hash := range tx.created {
+		e.generations.bump(hash)
+	}
+	b := e.db.NewBatch()
+	if err := tx.build(b); err != nil {
+		return storage.Barrier{}, err
+	}
+	if b.Empty() { // a record came and went
+		return storage.Barrier{}, b.Close()
+	}
+	if tx.swapped {
+		e.layout.mu.Lock()
+		defer e.layout.mu.Unlock()
+	}
+	if tx.earliest != ttl.Never && tx.earliest < e.index.line() {
+		e.index.mu.Lock()
+		defer e.index.mu.Unlock()
+		if err := e.index.lower(b, tx.earliest); err != nil {
+			return storage.Barrier{}, err
+		}
+	}
+	e.order.begin()
+	if err := e.apply(b, tx.newest); err != nil {
+		e.order.end(false)
+		return storage.Barrier{}, err
+	}
+	e.counters.apply(tx.flushed, tx.diffs)
+	e.index.notice(tx.earliest)
+	if tx.swapped {
+		e.layout.spaces = tx.spaces
+		e.generations.all.Add(1)
+	}
+	barrier := e.order.end(tx.lasting())
+	tx.mark(barrier)
+	return barrier, nil
+}
+
+// lasting reports whether the commit has to be on stable storage before its reply.
+func (tx *txn) lasting() bool {
+	switch tx.e.durability {
+	case storage.Strict:
+		return true
+	case storage.EverySec:
+		return false
+	}
+	if tx.swapped || len(tx.flushed) > 0 {
+		return true
+	}
+	for i := range tx.cells {
+		if c := &tx.cells[i]; c.changed && !c.extends() {
+			return true
+		}
+	}
+	return false
+}
+
+// mark leaves the barrier for whoever reads the records next.
+func (tx *txn) mark(b storage.Barrier) {
+	for i := range tx.cells {
+		c := &tx.cells[i]
+		if !c.changed {
+			continue
+		}
+		s := &tx.e.stripes[stripeOf(c.place.hash())]
+		s.newest = s.newest.Join(b)
+	}
+	if tx.swapped || len(tx.flushed) > 0 {
+		for i := range tx.e.stripes {
+			s := &tx.e.stripes[i]
+			s.newest = s.newest.Join(b)
+		}
+	}
+}
+
+// apply writes b to the log and makes it visible, and then frees it. newest is the largest
+// revision in b. It returns an error only if nothing was applied.
+func (e *Engine) apply(b *pebbledb.Batch, newest uint64) error {
+	// Pebble panics, with its locks held, if the log broke under an earlier commit.
+	defer func() {
+		if p := recover(); p != nil {
+			e.fatal(fmt.Errorf("apply a commit: %v", p))
+			panic(p)
+		}
+	}()
+	if r := &e.revisions; newest > r.reserved.Load() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if up := newest + reservation; newest > r.reserved.Load() {
+			if err := b.Set(keyRevision, binary.BigEndian.AppendUint64(nil, up), nil); err != nil {
+				return err
+			}
+			defer r.reserved.Store(up)
+		}
+	}
+	if err := e.db.Apply(b, pebbledb.NoSync); err != nil {
+		return fmt.Errorf("apply a commit: %w", err)
+	}
+	return b.Close()
+}
+
+// build writes the changes to b. It may be called more than once.
+func (tx *txn) build(b *pebbledb.Batch) error {
+	tx.diffs, tx.earliest = tx.diffs[:0], ttl.Never
+	for _, space := range tx.flushed {
+		if err := flush(b, space); err != nil {
+			return err
+		}
+	}
+	for i := range tx.cells {
+		c := &tx.cells[i]
+		if !c.changed || (!c.existed && !c.exists) {
+			continue
+		}
+		drop, add := c.reindex()
+		if err := c.write(b, drop, add); err != nil {
+			return err
+		}
+		tx.earliest = earlier(tx.earliest, add)
+		tx.diffs = addDifference(tx.diffs, c.place.space(), c.difference())
+	}
+	for _, d := range tx.diffs {
+		if err := b.Merge(numbered(keyCount, d.space), encodeCount(d.count), nil); err != nil {
+			return err
+		}
+	}
+	if tx.swapped {
+		return tx.e.layout.spaces.write(b, tx.spaces)
+	}
+	return nil
+}
+
+// flush removes the records of a space. Their index entries stay for the sweeper.
+func flush(b *pebbledb.Batch, space uint16) error {
+	for _, prefix := range [...]byte{prefixValue, prefixEntry} {
+		lower, upper := spaceBounds(prefix, space)
+		if err := b.DeleteRange(lower, upper, nil); err != nil {
+			return err
+		}
+	}
+	return b.Set(numbered(keyCount, space), encodeCount(storage.Count{}), nil)
+}
+
+// write writes to b how s becomes t.
+func (s spaces) write(b *pebbledb.Batch, t spaces) error {
+	for db := range s {
+		if _, stays := t[db]; stays {
+			continue
+		}
+		if err := b.Delete(numbered(keySpace, db), nil); err != nil {
+			return err
+		}
+	}
+	for db, space := range t {
+		if err := b.Set(numbered(keySpace, db), binary.BigEndian.AppendUint16(nil, space), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write writes the change of one record to b, with its index entries to drop and to add.
+func (c *cell) write(b *pebbledb.Batch, drop, add ttl.Instant) error {
+	if drop != ttl.Never {
+		if err := deleteIndex(b, drop, c.place, c.name); err != nil {
+			return err
+		}
+	}
+	if add != ttl.Never {
+		if err := setIndex(b, add, c.place, c.name); err != nil {
+			return err
+		}
+	}
+	if !c.exists {
+		if err := deletePosition(b, prefixEntry, c.place, c.name); err != nil {
+			return err
+		}
+		return deletePosition(b, prefixValue, c.place, c.name)
+	}
+	if err := setEntry(b, c.place, c.name, c.now); err != nil {
+		return err
+	}
+	if !c.replaced {
+		return nil
+	}
+	op := b.SetDeferred(1+positionHead+len(c.name), len(c.value))
+	appendPosition(op.Key[:0], prefixValue, c.place, c.name)
+	copy(op.Value, c.value)
+	return op.Finish()
+}
+
+// reindex sets where the record will be filed and returns the index entries to drop and to
+// add; Never stands for none. An entry that comes due early enough stays where it is, since
+// the sweeper looks at the deadline and files the record anew: that makes an extension
+// cheap.
+func (c *cell) reindex() (drop, add ttl.Instant) {
+	if !c.exists || c.now.deadline == ttl.Never {
+		c.now.indexed = ttl.Never
+		return c.was.indexed, ttl.Never
+	}
+	if c.was.indexed != ttl.Never && c.was.indexed <= c.now.deadline {
+		c.now.indexed = c.was.indexed
+		return ttl.Never, ttl.Never
+	}
+	c.now.indexed = c.now.deadline
+	return c.was.indexed, c.now.deadline
+}
+
+func setEntry(b *pebbledb.Batch, p place, name []byte, x entry) error {
+	op := b.SetDeferred(1+positionHead+len(name), entrySize)
+	appendPosition(op.Key[:0], prefixEntry, p, name)
+	x.encode(op.Value)
+	return op.Finish()
+}
+
+func deletePosition(b *pebbledb.Batch, prefix byte, p place, name []byte) error {
+	op := b.DeleteDeferred(1 + positionHead + len(name))
+	appendPosition(op.Key[:0], prefix, p, name)
+	return op.Finish()
+}
+
+func setIndex(b *pebbledb.Batch, due ttl.Instant, p place, name []byte) error {
+	op := b.SetDeferred(1+8+positionHead+len(name), 0)
+	appendIndex(op.Key[:0], due, p, name)
+	return op.Finish()
+}
+
+func deleteIndex(b *pebbledb.Batch, due ttl.Instant, p place, name []byte) error {
+	op := b.DeleteDeferred(1 + 8 + positionHead + len(name))
+	appendIndex(op.Key[:0], due, p, name)
+	return op.Finish()
+}

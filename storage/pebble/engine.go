@@ -1,0 +1,178 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"sync/atomic"
+
+	pebbledb "github.com/cockroachdb/pebble/v2"
+
+	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/ttl"
+)
+
+// Engine is a storage.Engine in a folder of the local disk. Create it with Open.
+type Engine struct {
+	db         *pebbledb.DB
+	lock       *pebbledb.Lock
+	durability storage.Durability
+	clock      ttl.Clock
+	logger     *slog.Logger
+	fatal      func(error)
+	seed       seed
+
+	stripes     stripes
+	generations generations
+	layout      layout
+	revisions   revisions
+	counters    counters
+	order       order
+	flusher     flusher
+	index       index
+
+	readers sync.Pool // of *reader
+	txns    sync.Pool // of *txn
+
+	closed     atomic.Bool
+	stop       context.CancelFunc
+	background sync.WaitGroup
+}
+
+var _ storage.Engine = (*Engine)(nil)
+
+func newEngine(opts Options, lock *pebbledb.Lock) *Engine {
+	e := &Engine{
+		lock:       lock,
+		durability: opts.Durability,
+		clock:      opts.Clock,
+		logger:     opts.Logger,
+		fatal:      opts.Fatal,
+	}
+	e.readers.New = func() any { return &reader{e: e} }
+	e.txns.New = func() any { return &txn{reader: reader{e: e}} }
+	return e
+}
+
+// View implements storage.Engine.
+func (e *Engine) View(ctx context.Context, scope storage.Scope, fn func(storage.Reader) error) (b storage.Barrier, err error) {
+	if err := e.ready(ctx); err != nil {
+		return b, err
+	}
+	r := e.readers.Get().(*reader)
+	defer e.readers.Put(r)
+	r.announce(scope)
+	r.held.rlock(&e.stripes)
+	defer r.held.runlock(&e.stripes)
+	r.begin()
+	defer r.end()
+	err = fn(r)
+	return r.seen(), err
+}
+
+// Update implements storage.Engine. It calls fn once.
+func (e *Engine) Update(ctx context.Context, scope storage.Scope, fn func(storage.Txn) error) (b storage.Barrier, err error) {
+	if err := e.ready(ctx); err != nil {
+		return b, err
+	}
+	tx := e.txns.Get().(*txn)
+	defer e.txns.Put(tx)
+	tx.announce(scope)
+	tx.held.lock(&e.stripes)
+	defer tx.held.unlock(&e.stripes)
+	tx.begin()
+	defer tx.end()
+	if err = fn(tx); err != nil {
+		return tx.seen(), err
+	}
+	b = tx.seen()
+	written, err := tx.commit()
+	return b.Join(written), err
+}
+
+// Close implements storage.Engine.
+func (e *Engine) Close() error {
+	if !e.closed.CompareAndSwap(false, true) {
+		return storage.ErrClosed
+	}
+	e.stop()
+	e.background.Wait()
+	err := e.await(context.Background(), storage.Barrier{Disk: e.order.issued.Load()})
+	e.flusher.demand.Add(1) // whatever Pebble still syncs, it syncs really
+	err = errors.Join(err, e.db.Close(), e.lock.Close())
+	if err != nil {
+		return fmt.Errorf("close store: %w", err)
+	}
+	return nil
+}
+
+func (e *Engine) ready(ctx context.Context) error {
+	if e.closed.Load() {
+		return storage.ErrClosed
+	}
+	return ctx.Err()
+}
+
+const maxSpace = 1<<16 - 1
+
+// spaces maps databases to their spaces where the two differ. It is never changed, only
+// replaced.
+type spaces map[uint16]uint16
+
+func (s spaces) of(db uint16) uint16 {
+	if space, ok := s[db]; ok {
+		return space
+	}
+	return db
+}
+
+// swap returns s with the spaces of two databases exchanged.
+func (s spaces) swap(a, b uint16) spaces {
+	t := maps.Clone(s)
+	if t == nil {
+		t = spaces{}
+	}
+	t[a], t[b] = s.of(b), s.of(a)
+	for _, db := range [...]uint16{a, b} {
+		if t[db] == db {
+			delete(t, db)
+		}
+	}
+	return t
+}
+
+// layout holds the spaces of the databases. Whoever holds a stripe may read it without the
+// lock, because it changes only while all stripes are locked.
+type layout struct {
+	mu     sync.RWMutex
+	spaces spaces
+}
+
+// generations counts creations by hash. Keys share counters; a counter that grew for
+// another key costs a WATCH a needless retry, no more.
+type generations struct {
+	all  atomic.Uint64
+	some [1 << generationBits]atomic.Uint64
+}
+
+const generationBits = 16
+
+func (g *generations) of(hash uint64) uint64 {
+	return g.all.Load() + g.some[hash>>(hashBits-generationBits)].Load()
+}
+
+func (g *generations) bump(hash uint64) { g.some[hash>>(hashBits-generationBits)].Add(1) }
+
+// revisions hands out revisions. Those up to reserved may be used: the store says so.
+type revisions struct {
+	last     atomic.Uint64
+	reserved atomic.Uint64
+
+	mu sync.Mutex // held while a reservation is applied, so that they reach the log in order
+}
+
+// reservation is how many revisions are reserved at once; a restart skips at most as many.
+const reservation = 1 << 20

@@ -1,0 +1,200 @@
+package pebble
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	pebbledb "github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/ttl"
+)
+
+// Open opens the store in dir and creates it if the folder is empty or absent. The folder
+// belongs to the engine until Close.
+func Open(dir string, opts Options) (*Engine, error) {
+	e, err := open(dir, opts.withDefaults())
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", dir, err)
+	}
+	return e, nil
+}
+
+func open(dir string, opts Options) (_ *Engine, err error) {
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	if opts.fs == vfs.Default {
+		if dir, err = resolve(dir); err != nil {
+			return nil, err
+		}
+	}
+	lock, err := lockFolder(opts.fs, dir)
+	if err != nil {
+		return nil, err
+	}
+	e := newEngine(opts, lock)
+	// Everything Open writes is durable when it returns.
+	e.flusher.demand.Add(1)
+	defer e.flusher.demand.Add(-1)
+	e.db, err = pebbledb.Open(dir, opts.pebble(walFS{opts.fs, &e.flusher.demand}, lock))
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	if err := e.load(); err != nil {
+		return nil, errors.Join(err, e.db.Close(), lock.Close())
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	e.stop = stop
+	e.background.Go(func() { e.settleOften(ctx) })
+	return e, nil
+}
+
+// load reads what the engine keeps in memory, and writes it first if the store is new.
+func (e *Engine) load() error {
+	version, found, err := e.meta(keyFormat, 4)
+	if err != nil {
+		return err
+	}
+	if !found {
+		if err := e.create(); err != nil {
+			return err
+		}
+	} else if v := binary.BigEndian.Uint32(version); v > formatVersion {
+		return fmt.Errorf("%w: it has format %d, and this one reads up to %d", ErrNewerFormat, v, formatVersion)
+	}
+	if err := e.loadSeed(); err != nil {
+		return err
+	}
+	if err := e.loadNumbers(); err != nil {
+		return err
+	}
+	if err := e.loadSpaces(); err != nil {
+		return err
+	}
+	return e.loadCounts()
+}
+
+// create writes the head of a new store. A store of Pebble that has keys and no head is
+// somebody else's.
+func (e *Engine) create() error {
+	it, err := e.db.NewIter(nil)
+	if err != nil {
+		return err
+	}
+	used := it.First()
+	if err := errors.Join(it.Error(), it.Close()); err != nil {
+		return err
+	}
+	if used {
+		return fmt.Errorf("%w, another program's Pebble store: choose an empty folder", ErrForeign)
+	}
+	var key [16]byte
+	if _, err := rand.Read(key[:]); err != nil {
+		return err
+	}
+	b := e.db.NewBatch()
+	err = errors.Join(
+		b.Set(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion), nil),
+		b.Set(keySeed, key[:], nil),
+		e.db.Apply(b, pebbledb.Sync),
+	)
+	return errors.Join(err, b.Close())
+}
+
+func (e *Engine) loadSeed() error {
+	b, found, err := e.meta(keySeed, 16)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return fmt.Errorf("no seed: %w", errDamaged)
+	}
+	e.seed = seed{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}
+	return nil
+}
+
+func (e *Engine) loadNumbers() error {
+	b, found, err := e.meta(keyRevision, 8)
+	if err != nil {
+		return err
+	}
+	if found {
+		used := binary.BigEndian.Uint64(b)
+		e.revisions.last.Store(used)
+		e.revisions.reserved.Store(used)
+	}
+	b, found, err = e.meta(keyFence, 8)
+	if err != nil {
+		return err
+	}
+	if found {
+		e.index.saved = ttl.Instant(binary.BigEndian.Uint64(b))
+	}
+	e.index.fence.Store(int64(e.index.saved))
+	e.index.from = appendIndexStart(nil, e.index.saved)
+	return nil
+}
+
+func (e *Engine) loadSpaces() error {
+	moved := spaces{}
+	err := e.eachNumbered(keySpace, func(db uint16, value []byte) error {
+		if len(value) != 2 {
+			return fmt.Errorf("space of %d bytes: %w", len(value), errDamaged)
+		}
+		moved[db] = binary.BigEndian.Uint16(value)
+		return nil
+	})
+	e.layout.spaces = moved
+	return err
+}
+
+func (e *Engine) loadCounts() error {
+	e.counters.of = map[uint16]storage.Count{}
+	return e.eachNumbered(keyCount, func(space uint16, value []byte) (err error) {
+		e.counters.of[space], err = decodeCount(value)
+		return err
+	})
+}
+
+// eachNumbered calls fn for the meta keys that numbered has made of key.
+func (e *Engine) eachNumbered(key []byte, fn func(number uint16, value []byte) error) (err error) {
+	it, err := e.db.NewIter(&pebbledb.IterOptions{
+		LowerBound: numbered(key, 0),
+		UpperBound: append(numbered(key, maxSpace), 0),
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Error(), it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		if err := fn(binary.BigEndian.Uint16(it.Key()[len(key):]), value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// meta returns a copy of a value that has size bytes.
+func (e *Engine) meta(key []byte, size int) (value []byte, found bool, err error) {
+	b, closer, err := e.db.Get(key)
+	if errors.Is(err, pebbledb.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	value = append(value, b...)
+	if len(value) != size {
+		err = fmt.Errorf("%s of %d bytes: %w", key[1:], len(value), errDamaged)
+	}
+	return value, true, errors.Join(err, closer.Close())
+}

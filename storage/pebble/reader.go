@@ -1,0 +1,285 @@
+package pebble
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	pebbledb "github.com/cockroachdb/pebble/v2"
+
+	"github.com/sessiond/sessiond/storage"
+)
+
+// ref is one announced key with its hash.
+type ref struct {
+	hash uint64
+	key  storage.Key
+}
+
+// reader is a storage.Reader over the announced keys, whose stripes are held. It is used
+// again and again, so that reading allocates nothing.
+type reader struct {
+	e      *Engine
+	refs   []ref // sorted by hash if there are many
+	all    bool
+	held   stripeSet
+	spaces spaces
+	beyond bool        // something was read that no held stripe guards
+	key    []byte      // scratch
+	open   []io.Closer // own the values that were returned
+}
+
+// fewRefs is how many announced keys are searched one by one.
+const fewRefs = 8
+
+// maxKept bounds what a pooled transaction keeps for the next one.
+const maxKept = 1024
+
+// announce notes scope and the stripes to hold.
+func (r *reader) announce(scope storage.Scope) {
+	r.all, r.held = scope.All, stripeSet{}
+	if r.all {
+		r.held.addAll()
+		return
+	}
+	for _, k := range scope.Keys {
+		hash := r.e.seed.hash(k.Name)
+		r.held.add(stripeOf(hash))
+		r.refs = append(r.refs, ref{hash, k})
+	}
+	if len(r.refs) > fewRefs {
+		slices.SortFunc(r.refs, func(a, b ref) int { return cmp.Compare(a.hash, b.hash) })
+	}
+}
+
+// begin is called when the stripes are held.
+func (r *reader) begin() {
+	if r.held != (stripeSet{}) {
+		r.spaces = r.e.layout.spaces
+	}
+}
+
+// end forgets everything, while the stripes are still held.
+func (r *reader) end() {
+	for i, c := range r.open {
+		_ = c.Close() // an iterator's error, and its reading has succeeded
+		r.open[i] = nil
+	}
+	clear(r.refs)
+	r.open, r.refs = r.open[:0], r.refs[:0]
+	if cap(r.refs) > maxKept {
+		r.open, r.refs = nil, nil
+	}
+	r.beyond, r.spaces = false, nil
+}
+
+// seen returns a barrier over everything that was read.
+func (r *reader) seen() storage.Barrier {
+	if r.all || r.beyond {
+		return r.e.order.newest(r.e.durability != storage.EverySec)
+	}
+	return r.held.newest(&r.e.stripes)
+}
+
+// find returns the place of an announced key.
+func (r *reader) find(k storage.Key) (place, error) {
+	space, err := r.space(k.DB)
+	if err != nil {
+		return 0, err
+	}
+	hash := r.e.seed.hash(k.Name)
+	if !r.all && !r.announced(hash, k) {
+		return 0, storage.ErrScope
+	}
+	return placeOf(space, hash), nil
+}
+
+func (r *reader) announced(hash uint64, k storage.Key) bool {
+	i := 0
+	if len(r.refs) > fewRefs {
+		i, _ = slices.BinarySearchFunc(r.refs, hash, func(x ref, hash uint64) int { return cmp.Compare(x.hash, hash) })
+	}
+	for ; i < len(r.refs); i++ {
+		x := &r.refs[i]
+		if x.hash == hash && x.key.DB == k.DB && bytes.Equal(x.key.Name, k.Name) {
+			return true
+		}
+		if len(r.refs) > fewRefs && x.hash != hash {
+			return false
+		}
+	}
+	return false
+}
+
+// space returns the space of a database. The caller holds a stripe or layout.mu.
+func (r *reader) space(db int) (uint16, error) {
+	if db < 0 || db > maxSpace {
+		return 0, fmt.Errorf("database %d: numbers go from 0 to %d", db, maxSpace)
+	}
+	return r.spaces.of(uint16(db)), nil
+}
+
+// Get implements storage.Reader.
+func (r *reader) Get(k storage.Key) (storage.Record, bool, error) {
+	p, err := r.find(k)
+	if err != nil {
+		return storage.Record{}, false, err
+	}
+	x, found, err := r.entry(p, k.Name)
+	if err != nil || !found {
+		return storage.Record{}, false, err
+	}
+	rec := x.record()
+	rec.Value, err = r.value(p, k.Name, x)
+	return rec, err == nil, err
+}
+
+// Stat implements storage.Reader.
+func (r *reader) Stat(k storage.Key) (storage.Record, bool, error) {
+	p, err := r.find(k)
+	if err != nil {
+		return storage.Record{}, false, err
+	}
+	x, found, err := r.entry(p, k.Name)
+	if err != nil || !found {
+		return storage.Record{}, false, err
+	}
+	return x.record(), true, nil
+}
+
+func (r *reader) entry(p place, name []byte) (entry, bool, error) {
+	r.key = appendPosition(r.key[:0], prefixEntry, p, name)
+	return r.e.entry(r.key)
+}
+
+// entry reads the entry under an entry key.
+func (e *Engine) entry(key []byte) (x entry, found bool, err error) {
+	b, closer, err := e.db.Get(key)
+	if errors.Is(err, pebbledb.ErrNotFound) {
+		return entry{}, false, nil
+	}
+	if err != nil {
+		return entry{}, false, fmt.Errorf("read entry: %w", err)
+	}
+	x, err = decodeEntry(b)
+	if closeErr := closer.Close(); err == nil {
+		err = closeErr
+	}
+	return x, err == nil, err
+}
+
+// value reads the value of a record that has entry x. It is not copied.
+func (r *reader) value(p place, name []byte, x entry) ([]byte, error) {
+	r.key = appendPosition(r.key[:0], prefixValue, p, name)
+	b, closer, err := r.e.db.Get(r.key)
+	if errors.Is(err, pebbledb.ErrNotFound) {
+		return nil, fmt.Errorf("entry without a value: %w", errDamaged)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read value: %w", err)
+	}
+	r.open = append(r.open, closer)
+	if len(b) != int(x.size) {
+		return nil, fmt.Errorf("value of %d bytes, entry says %d: %w", len(b), x.size, errDamaged)
+	}
+	if b == nil {
+		b = []byte{}
+	}
+	return b, nil
+}
+
+// Generation implements storage.Reader.
+func (r *reader) Generation(k storage.Key) (uint64, error) {
+	p, err := r.find(k)
+	return r.e.generations.of(p.hash()), err
+}
+
+// lookBeyond makes the layout readable without a stripe, until done is called.
+func (r *reader) lookBeyond() (done func()) {
+	if r.all {
+		return func() {}
+	}
+	r.beyond = true
+	mu := &r.e.layout.mu
+	mu.RLock()
+	r.spaces = r.e.layout.spaces
+	return mu.RUnlock
+}
+
+// Len implements storage.Reader.
+func (r *reader) Len(db int) (storage.Count, error) {
+	defer r.lookBeyond()()
+	space, err := r.space(db)
+	if err != nil {
+		return storage.Count{}, err
+	}
+	return r.e.counters.get(space), nil
+}
+
+// Scan implements storage.Reader.
+func (r *reader) Scan(db int, cursor uint64, limit int, fn func(storage.Key, storage.Record) bool) (uint64, error) {
+	if cursor >= storage.MaxCursor {
+		return 0, nil
+	}
+	it, err := r.iterate(db, cursor, r.e.db)
+	if err != nil {
+		return 0, err
+	}
+	return scan(it, db, limit, fn)
+}
+
+// iterate returns an iterator over the entries of a database, from cursor on.
+func (r *reader) iterate(db int, cursor uint64, from pebbledb.Reader) (*pebbledb.Iterator, error) {
+	defer r.lookBeyond()()
+	space, err := r.space(db)
+	if err != nil {
+		return nil, err
+	}
+	_, upper := spaceBounds(prefixEntry, space)
+	it, err := from.NewIter(&pebbledb.IterOptions{
+		LowerBound: appendPosition(nil, prefixEntry, placeOf(space, cursor), nil),
+		UpperBound: upper,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("scan: %w", err)
+	}
+	return it, nil
+}
+
+// scan visits what it covers and closes it.
+func scan(it *pebbledb.Iterator, db, limit int, fn func(storage.Key, storage.Record) bool) (next uint64, err error) {
+	defer func() {
+		if err = errors.Join(err, it.Error(), it.Close()); err != nil {
+			next, err = 0, fmt.Errorf("scan: %w", err)
+		}
+	}()
+	stopped := false
+	for n := 0; it.Valid() || (n == 0 && it.First()); n++ {
+		p, name, ok := splitPosition(it.Key(), prefixEntry)
+		if !ok {
+			return 0, fmt.Errorf("entry key of %d bytes: %w", len(it.Key()), errDamaged)
+		}
+		switch {
+		case stopped:
+			// Names that share a position and were not visited must come again.
+			return p.hash(), nil
+		case n >= limit && n > 0 && p.hash() >= next:
+			return next, nil
+		}
+		b, err := it.ValueAndErr()
+		if err != nil {
+			return 0, err
+		}
+		x, err := decodeEntry(b)
+		if err != nil {
+			return 0, err
+		}
+		next = p.hash() + 1
+		stopped = !fn(storage.Key{DB: db, Name: name}, x.record())
+		it.Next()
+	}
+	return 0, nil
+}
