@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 
 	"github.com/sessiond/sessiond/server"
 )
@@ -16,6 +17,9 @@ import (
 //
 // Serve trusts the network as far as the listeners reach: give a listener that others can
 // connect to a Password.
+//
+// A listener may encrypt, as those of crypto/tls do. One that has a method TLS() TLS is
+// what CONFIG GET tells of it.
 func (s *Store) Serve(listeners ...net.Listener) error {
 	if len(listeners) == 0 {
 		return errors.New("serve: no listener")
@@ -39,6 +43,16 @@ func (s *Store) Serve(listeners ...net.Listener) error {
 	return first
 }
 
+// TLS is what CONFIG GET tells of a listener that encrypts, in the words of redis.conf.
+type TLS struct {
+	Port        int    // the TCP port
+	CertFile    string // the server's certificate
+	KeyFile     string // and its private key
+	CACertFile  string // certificates of those who may sign a client's certificate
+	CACertDir   string // or a folder of them
+	AuthClients string // whether a client needs a certificate: yes, no or optional
+}
+
 func closeAll(listeners []net.Listener) {
 	for _, ln := range listeners {
 		_ = ln.Close() // it may be closed already
@@ -56,13 +70,24 @@ func (s *Store) startServing(listeners []net.Listener) *server.Server {
 		s.server = server.New(server.Config{
 			Keyspace:  s.keyspace,
 			Databases: s.options.Databases,
+			Users:     s.users,
+			ACLFile:   s.aclFile(),
 			Settings:  s.settings(listeners),
 			Version:   Version,
 			Stop:      s.options.OnShutdown,
 			Logger:    s.options.Logger,
 		})
+		s.options.Password = "" // the server keeps its hash
 	}
 	return s.server
+}
+
+// aclFile returns the file of the users, nil if there is none.
+func (s *Store) aclFile() server.ACLFile {
+	if s.options.ACLFile == "" {
+		return nil
+	}
+	return aclFile(s.options.ACLFile)
 }
 
 // stopServing refuses any later Serve and returns the server, or nil if there is none.
@@ -80,14 +105,23 @@ func (s *Store) settings(listeners []net.Listener) server.Settings {
 		MaxClients:  s.options.MaxClients,
 		IdleTimeout: s.options.IdleTimeout,
 		Dir:         s.dir,
+		ACLFile:     s.options.ACLFile,
 		Durability:  s.options.Durability.String(),
 		LogLevel:    levelName(s.options.Logger),
 	}
 	for _, ln := range listeners {
+		encrypted, ok := ln.(interface{ TLS() TLS })
+		if ok {
+			settings.TLS = server.TLSSettings(encrypted.TLS())
+		}
 		switch addr := ln.Addr().(type) {
 		case *net.TCPAddr:
-			settings.Bind = append(settings.Bind, addr.IP.String())
-			settings.Port = cmp.Or(settings.Port, addr.Port)
+			if ip := addr.IP.String(); !slices.Contains(settings.Bind, ip) {
+				settings.Bind = append(settings.Bind, ip)
+			}
+			if !ok {
+				settings.Port = cmp.Or(settings.Port, addr.Port)
+			}
 		case *net.UnixAddr:
 			settings.UnixSocket = addr.Name
 		}

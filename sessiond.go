@@ -70,6 +70,14 @@ type Options struct {
 
 	// Password is what clients of Serve log in with. Empty asks for none.
 	Password string
+	// Users are ACL users for clients of Serve, as the directive user of redis.conf has
+	// them: a name and rules, such as "alice on >secret ~sess:* +@read +set". The user
+	// "default" is the one of clients that give no name; unless it is among them it has
+	// all rights and the Password.
+	Users []string
+	// ACLFile is a file of users in the format of Redis' aclfile, in place of Users and
+	// Password. It must exist. ACL LOAD reads it again and ACL SAVE writes it.
+	ACLFile string
 	// MaxClients bounds the clients served at once. Zero means 10000.
 	MaxClients int
 	// IdleTimeout is how long a client may be silent. Zero means forever.
@@ -95,6 +103,7 @@ func (o Options) check() error {
 type Store struct {
 	dir      string
 	options  Options
+	users    *server.Users // as of Open
 	engine   storage.Engine
 	keyspace *storage.Keyspace
 
@@ -122,6 +131,16 @@ func Open(dir string, options Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", dir, err)
 	}
+	if options.ACLFile != "" {
+		if options.ACLFile, err = filepath.Abs(options.ACLFile); err != nil {
+			return nil, fmt.Errorf("open %s: %w", dir, err)
+		}
+	}
+	users, err := options.users()
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
+	options.Users = nil // they hold passwords, and users holds only hashes
 	options.Databases = cmp.Or(options.Databases, 16)
 	options.MaxClients = cmp.Or(options.MaxClients, 10000)
 	if options.Clock == nil {
@@ -143,6 +162,7 @@ func Open(dir string, options Options) (*Store, error) {
 	s := &Store{
 		dir:      absolute,
 		options:  options,
+		users:    users,
 		engine:   engine,
 		keyspace: storage.NewKeyspace(engine, options.Clock),
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sessiond/sessiond/compat_test/proc"
 )
@@ -34,17 +35,14 @@ type world map[string]record
 // The server read the time somewhere in it, ends included.
 type span struct{ from, to int64 }
 
-// afterlife is how long a key is readable past its deadline, in milliseconds: Redis ends
-// it when the deadline lies in the past, sessiond when it is reached.
-func afterlife() int64 {
-	if proc.IsRedis() {
-		return 1
-	}
-	return 0
-}
+// since begins a span.
+func (l *ledger) since() span { return span{from: time.Now().UnixMilli() - l.afterlife} }
+
+// until ends a span.
+func (s span) until() span { return span{s.from, time.Now().UnixMilli()} }
 
 // at returns the worlds that w may be when a command looks at keys in the course of s:
-// two for each key whose deadline may or may not be due.
+// two for each key whose deadline may or may not be due, the one with more records first.
 func (w world) at(s span, keys []string) []world {
 	worlds := []world{maps.Clone(w)}
 	for _, k := range keys {
@@ -52,12 +50,15 @@ func (w world) at(s span, keys []string) []world {
 		if !found || r.hi == 0 || r.lo > s.to {
 			continue
 		}
-		surelyDue := r.hi+afterlife() <= s.from
+		surelyDue := r.hi <= s.from
 		for i := range worlds {
-			if !surelyDue {
-				worlds = append(worlds, maps.Clone(worlds[i]))
+			if surelyDue {
+				delete(worlds[i], k)
+				continue
 			}
-			delete(worlds[i], k)
+			without := maps.Clone(worlds[i])
+			delete(without, k)
+			worlds = append(worlds, without)
 		}
 	}
 	return worlds
@@ -241,7 +242,10 @@ func oneIf(yes bool) string {
 // certain, but for what was under way when the server ended.
 type ledger struct {
 	owner int
-	rng   *rand.Rand
+	// afterlife is how long a key is readable past its deadline, in milliseconds. Redis
+	// ends it when the deadline lies in the past, sessiond when it is reached.
+	afterlife int64
+	rng       *rand.Rand
 	known world
 	// maybe holds the worlds that what was under way could have led to; empty means none
 	// was under way.
@@ -258,8 +262,8 @@ const (
 	countersPerLedger = 4
 )
 
-func newLedger(owner int, seed uint64) *ledger {
-	return &ledger{owner: owner, rng: rand.New(rand.NewPCG(seed, uint64(owner))), known: world{}}
+func newLedger(owner int, seed uint64, afterlife int64) *ledger {
+	return &ledger{owner: owner, afterlife: afterlife, rng: rand.New(rand.NewPCG(seed, uint64(owner))), known: world{}}
 }
 
 func (l *ledger) session() string {
@@ -360,9 +364,10 @@ func (l *ledger) transaction(k, deadline string) step {
 }
 
 // settle takes the reply to a step into the ledger. An error says that the server told
-// something impossible.
+// something impossible. Where a reply leaves open whether a key was due already, as that
+// of a failed RENAME does for its target, the record stays: its deadline says the rest.
 func (l *ledger) settle(s step, under span, reply string) error {
-	if l.recent = append(l.recent, fmt.Sprintf("%v %.100q: %.100q", under, s.commands, reply)); len(l.recent) > 60 {
+	if l.recent = append(l.recent, fmt.Sprintf("%d..%d %.60q: %.100q", under.from, under.to, s.commands, reply)); len(l.recent) > 60 {
 		l.recent = l.recent[1:]
 	}
 	possible := s.outcomes(l.known, under)
@@ -375,7 +380,7 @@ func (l *ledger) settle(s step, under span, reply string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%q on %v answered %s, want %s; the steps before:\n%s", s.commands, l.before(s),
+	return fmt.Errorf("%.60q on %v answered %s, want %s; the steps before:\n%s", s.commands, l.before(s),
 		short(reply), short(possible[0].reply), l.history(s.keys()))
 }
 
@@ -457,7 +462,7 @@ func (l *ledger) compare(want, shown world, under span) verdict {
 		s, found := shown[k]
 		due, maybeDue := false, false
 		if wanted && w.hi != 0 {
-			due, maybeDue = w.hi+afterlife() <= under.from, w.lo <= under.to
+			due, maybeDue = w.hi <= under.from, w.lo <= under.to
 		}
 		switch {
 		case !wanted && found:
@@ -481,11 +486,28 @@ func (l *ledger) live(s span) (sure, maybe int) {
 		switch {
 		case r.hi == 0 || r.lo > s.to:
 			sure++
-		case r.hi+afterlife() > s.from:
+		case r.hi > s.from:
 			maybe++
 		}
 	}
 	return sure, maybe
+}
+
+// Ensure that a reply which says nothing about a key that may be due leaves it open.
+func TestLedger_KeepsOpenWhatIsOpen(t *testing.T) {
+	t.Parallel()
+	l := newLedger(0, 1, 0)
+	l.known = world{"to": {"v", 1000, 1020}}
+	rename := step{commands: [][]string{{"RENAME", "from", "to"}}}
+	if err := l.settle(rename, span{1005, 1010}, "-ERR no such key\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	for _, reply := range []string{":0\r\n", ":1\r\n"} {
+		one := *l
+		if err := one.settle(step{commands: [][]string{{"DEL", "to"}}}, span{1010, 1015}, reply); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // Ensure that the judge sees each kind of fault and no other.
@@ -503,7 +525,7 @@ func TestLedger_Judge(t *testing.T) {
 		{name: "missing", known: world{a: {value: "v"}}, shown: world{}, lost: 1},
 		{name: "older value", known: world{a: {value: "v2"}}, shown: world{a: {value: "v1"}}, lost: 1},
 		{name: "deleted is back", known: world{}, shown: world{a: {value: "v"}}, back: 1},
-		{name: "expired is back", known: world{a: {"v", 990, 1000 - afterlife()}}, shown: world{a: {"v", 990, 990}}, back: 1},
+		{name: "expired is back", known: world{a: {"v", 990, 1000}}, shown: world{a: {"v", 990, 990}}, back: 1},
 		{name: "expired is gone", known: world{a: {"v", 990, 1000}}, shown: world{}},
 		{name: "due meanwhile, gone", known: world{a: {"v", 1005, 1005}}, shown: world{}},
 		{name: "due meanwhile, there", known: world{a: {"v", 1005, 1005}}, shown: world{a: {"v", 1005, 1005}}},
@@ -521,7 +543,7 @@ func TestLedger_Judge(t *testing.T) {
 			shown: world{a: {value: "2"}, b: {value: "2"}},
 		},
 	} {
-		l := newLedger(0, 1)
+		l := newLedger(0, 1, 0)
 		l.known, l.maybe = tt.known, tt.maybe
 		v := l.judge(tt.shown, now)
 		if len(v.lost) != tt.lost || len(v.back) != tt.back || len(v.moved) != tt.moved {

@@ -1,6 +1,7 @@
 package compat_test
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 // Ensure that each story gets the same replies from sessiond and from Redis, in RESP2 and
 // in RESP3, and that every accepted difference is still one.
 func TestDiff_Stories(t *testing.T) {
+	t.Parallel()
 	paths, err := filepath.Glob("testdata/diff/stories/*.txt")
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no stories: %v", err)
@@ -53,14 +55,7 @@ func tell(t *testing.T, pair *diff.Pair, story *diff.Story, protocol int) {
 }
 
 // skipsStories reports whether -run selects single stories.
-func skipsStories() bool {
-	for _, arg := range os.Args {
-		if strings.HasPrefix(arg, "-test.run=") && strings.Contains(arg, "/") {
-			return true
-		}
-	}
-	return false
-}
+func skipsStories() bool { return strings.Contains(flag.Lookup("test.run").Value.String(), "/") }
 
 func readAccepted(t *testing.T) *diff.Accepted {
 	t.Helper()

@@ -154,7 +154,6 @@ func TestWire_SameAsRedis(t *testing.T) {
 		"MULTI\r\nMULTI\r\nEXEC\r\n", "EXEC\r\n", "DISCARD\r\n", "MULTI\r\nWATCH k\r\nEXEC\r\n", "MULTI\r\nNOSUCH\r\nSET k v\r\nEXEC\r\n",
 		"MULTI\r\nSET n x\r\nINCR n\r\nSET n 5\r\nEXEC\r\nGET n\r\n", "MULTI\r\nSELECT 2\r\nSET k two\r\nEXEC\r\nGET k\r\nSELECT 0\r\nGET k\r\n",
 		"MULTI\r\nDISCARD\r\nEXEC\r\n", "MULTI\r\nPING\r\nQUIT\r\nPING\r\n", "WATCH k\r\nSET k new\r\nMULTI\r\nGET k\r\nEXEC\r\n",
-		"GET / HTTP/1.1\r\nHost: example\r\n\r\n", "POST / HTTP/1.1\r\n\r\n", "host: example\r\n",
 		"RESET\r\nPING\r\n", "MULTI\r\nRESET\r\nPING\r\n", "DEL\r\n", "MGET\r\n", "GETEX k EX 0\r\n", "EXPIRE k x\r\n", "EXPIRE k 1 NX XX\r\n",
 		"SET c 9223372036854775807\r\nINCR c\r\n", "SET c 00123\r\nINCR c\r\nGET c\r\n", "SET c ' 1'\r\nINCR c\r\n",
 	} {
@@ -163,6 +162,24 @@ func TestWire_SameAsRedis(t *testing.T) {
 		if got != want || closed != wantClosed {
 			t.Errorf("%s answered %q, closed %v; redis-server %q, %v", short(input), got, closed, want, wantClosed)
 		}
+	}
+}
+
+// Ensure that a browser which was tricked into sending an HTTP request here is cut off, as
+// by Redis, before its body can be read as commands.
+func TestWire_HTTPRequestIsCutOff(t *testing.T) {
+	t.Parallel()
+	s := proc.Start(t)
+	for _, input := range []string{
+		"POST / HTTP/1.1\r\nContent-Type: text/plain\r\n\r\nSET forged 1\r\n",
+		"GET / HTTP/1.1\r\nHost: example\r\n\r\nSET forged 1\r\n",
+	} {
+		if got, closed := converse(t, s, input); !closed || strings.Contains(got, "+OK") {
+			t.Errorf("%q answered %q, closed %v, want an end before SET", input, got, closed)
+		}
+	}
+	if got := s.Do("EXISTS", "forged"); got != ":0\r\n" {
+		t.Errorf("EXISTS forged = %q, want 0", got)
 	}
 }
 

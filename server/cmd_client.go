@@ -168,8 +168,8 @@ type clientFilter struct {
 
 // parseClientKill knows the old form with one address, which may name the caller itself,
 // and the new one with pairs, which spares the caller unless told otherwise. A pair given
-// twice counts the second time, as in Redis 7.0.
-func parseClientKill(args [][]byte) (clientFilter, error) {
+// twice counts the second time, as in Redis 7.0. known reports whether a user exists.
+func parseClientKill(args [][]byte, known func(user string) bool) (clientFilter, error) {
 	if len(args) == 1 {
 		return clientFilter{addr: string(args[0]), oldForm: true}, nil
 	}
@@ -178,14 +178,14 @@ func parseClientKill(args [][]byte) (clientFilter, error) {
 		if len(args) == 1 {
 			return f, errSyntax
 		}
-		if err := f.set(args[0], args[1]); err != nil {
+		if err := f.set(args[0], args[1], known); err != nil {
 			return f, err
 		}
 	}
 	return f, nil
 }
 
-func (f *clientFilter) set(option, value []byte) (err error) {
+func (f *clientFilter) set(option, value []byte, known func(user string) bool) (err error) {
 	switch {
 	case equalFold(option, "ID"):
 		id, ok := parseInt(value)
@@ -200,10 +200,9 @@ func (f *clientFilter) set(option, value []byte) (err error) {
 	case equalFold(option, "LADDR"):
 		f.laddr = string(value)
 	case equalFold(option, "USER"):
-		if string(value) != defaultUser {
+		if f.user = string(value); !known(f.user) {
 			return errNoSuchUser(value)
 		}
-		f.user = defaultUser
 	case equalFold(option, "SKIPME") && equalFold(value, "YES"):
 		f.sparesSelf = true
 	case equalFold(option, "SKIPME") && equalFold(value, "NO"):
@@ -216,7 +215,7 @@ func (f *clientFilter) set(option, value []byte) (err error) {
 
 func (f *clientFilter) matches(c *conn) bool {
 	c.mu.Lock()
-	user := c.seen.user
+	user := c.seen.user.name
 	c.mu.Unlock()
 	return (f.id == 0 || f.id == c.id) &&
 		(f.kind == "" || f.kind == normalClient) &&
@@ -226,7 +225,7 @@ func (f *clientFilter) matches(c *conn) bool {
 }
 
 func runClientKill(c *call) error {
-	f, err := parseClientKill(c.args[2:])
+	f, err := parseClientKill(c.args[2:], func(name string) bool { return c.srv.acl.find(name) != nil })
 	if err != nil {
 		return err
 	}
@@ -260,7 +259,7 @@ func (c *conn) kill() {
 	c.mu.Lock()
 	c.seen.killed = true
 	c.mu.Unlock()
-	_ = c.net.Close() // its own goroutine may have closed it already
+	c.cut()
 }
 
 func runClientNoEvict(c *call) error { return c.switchFlag(&c.seen.noEvict) }

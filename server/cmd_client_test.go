@@ -49,7 +49,7 @@ func TestParseClientKill(t *testing.T) {
 		{"type _", clientFilter{}, errClientKind(nil)},
 	}
 	for _, test := range tests {
-		got, err := parseClientKill(words(test.line))
+		got, err := parseClientKill(words(test.line), onlyDefault)
 		if !errors.Is(err, test.err) || err == nil && got != test.want {
 			t.Errorf("parseClientKill(%q) = %+v, %v, want %+v, %v", test.line, got, err, test.want, test.err)
 		}
@@ -218,7 +218,7 @@ func FuzzParseConnectionOptions(f *testing.F) {
 			t.Errorf("parseHello(%q) has no protocol", args)
 		}
 		if len(args) > 0 {
-			if o, err := parseClientKill(args); err == nil && o.id < 0 {
+			if o, err := parseClientKill(args, onlyDefault); err == nil && o.id < 0 {
 				t.Errorf("parseClientKill(%q).id = %d", args, o.id)
 			}
 		}
@@ -234,3 +234,25 @@ func FuzzParseConnectionOptions(f *testing.F) {
 		_, _ = parseShutdown(args) // it must not panic
 	})
 }
+
+// Ensure that a killed connection is gone at once, though its goroutine still ends.
+func TestClients_WithoutKilled(t *testing.T) {
+	t.Parallel()
+	srv, addr := startServer(t, ttl.NewManual(1), Config{})
+	first, r := dialServer(t, addr)
+	second, r2 := dialServer(t, addr)
+	ask(t, first, r, "ping")
+	ask(t, second, r2, "ping")
+	victim := srv.clients([]int64{1})[0]
+	victim.mu.Lock()
+	victim.seen.killed = true
+	victim.mu.Unlock()
+	if got := ask(t, second, r2, "client kill id 1").text; got != "0" {
+		t.Errorf("CLIENT KILL of a killed connection = %q, want 0", got)
+	}
+	if got := ask(t, second, r2, "client list").text; !strings.HasPrefix(got, "id=2 ") {
+		t.Errorf("CLIENT LIST = %q, want only id=2", got)
+	}
+}
+
+func onlyDefault(user string) bool { return user == defaultUser }

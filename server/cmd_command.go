@@ -144,10 +144,11 @@ func (u keyUse) describe(w *reply) {
 	w.integer(0)
 }
 
-// categoryOrder is the order in which Redis lists ACL categories.
+// categoryOrder holds all ACL categories, in the order in which Redis lists them.
 var categoryOrder = [...]string{
-	"keyspace", "read", "write", "string", "admin", "fast", "slow", "dangerous",
-	"connection", "transaction",
+	"keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap",
+	"hyperloglog", "geo", "stream", "pubsub", "admin", "fast", "slow", "blocking",
+	"dangerous", "connection", "transaction", "scripting",
 }
 
 // categories derives the ACL categories from flags and group and adds those of the row. A

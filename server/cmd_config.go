@@ -92,6 +92,11 @@ func runConfigSet(c *call) error {
 	if err != nil {
 		return err
 	}
+	for _, item := range list {
+		if item.parameter.apply != nil {
+			item.parameter.apply(c.srv, item.value)
+		}
+	}
 	c.out.ok()
 	return nil
 }

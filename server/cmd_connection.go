@@ -1,15 +1,7 @@
 package server
 
-import (
-	"crypto/sha256"
-	"crypto/subtle"
-)
-
 // redisVersion is what HELLO and INFO say, because clients choose features by it.
 const redisVersion = "7.2.0"
-
-// defaultUser is the only user there is: the one that AUTH with a bare password means.
-const defaultUser = "default"
 
 // runAuth gives the hint about a missing password only in the form without a user, as
 // Redis does; "AUTH default x" succeeds on a server without a password.
@@ -20,47 +12,32 @@ func runAuth(c *call) error {
 		return errSyntax
 	case len(c.args) == 3:
 		user, password = c.arg(1), c.args[2]
-	case c.srv.settings.password() == "":
+	case c.srv.acl.first.rules.Load().nopass:
 		return errNoPassword
 	}
-	if err := c.authenticate(user, password); err != nil {
+	if err := c.logInAs(user, password); err != nil {
 		return err
 	}
-	c.logIn(user)
 	c.out.ok()
 	return nil
 }
 
-// authenticate returns errWrongPass unless the password is the user's.
-func (c *conn) authenticate(user string, password []byte) error {
-	want := c.srv.settings.password()
-	if user == defaultUser && (want == "" || samePassword(want, password)) {
-		return nil
-	}
-	return errWrongPass
-}
-
-// samePassword takes the same time for any two passwords: their hashes have one length.
-func samePassword(want string, got []byte) bool {
-	a, b := sha256.Sum256([]byte(want)), sha256.Sum256(got)
-	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
-}
-
-func (c *conn) logIn(user string) {
-	c.user = user
-	c.setLoggedIn(true)
-}
-
 // helloOptions are the arguments of HELLO.
 type helloOptions struct {
-	proto    int // 0 keeps the present one
+	proto int // 0 keeps the present one
+	steps []helloStep
+}
+
+// helloStep is AUTH or SETNAME.
+type helloStep struct {
 	auth     bool
 	user     string
 	password []byte
-	named    bool
 	name     string
 }
 
+// parseHello returns the steps in front of a mistake along with the error: HELLO does what
+// it reads as it reads it, as in Redis 7.0.
 func parseHello(args [][]byte) (helloOptions, error) {
 	var o helloOptions
 	if len(args) > 0 {
@@ -77,13 +54,13 @@ func parseHello(args [][]byte) (helloOptions, error) {
 	for len(args) > 0 {
 		switch {
 		case equalFold(args[0], "AUTH") && len(args) >= 3:
-			o.auth, o.user, o.password = true, string(args[1]), args[2]
+			o.steps = append(o.steps, helloStep{auth: true, user: string(args[1]), password: args[2]})
 			args = args[3:]
 		case equalFold(args[0], "SETNAME") && len(args) >= 2:
 			if err := checkClientName(args[1]); err != nil {
 				return o, err
 			}
-			o.named, o.name = true, string(args[1])
+			o.steps = append(o.steps, helloStep{name: string(args[1])})
 			args = args[2:]
 		default:
 			return o, errHelloOption(args[0])
@@ -92,24 +69,20 @@ func parseHello(args [][]byte) (helloOptions, error) {
 	return o, nil
 }
 
-// runHello changes nothing unless all of it succeeds, as of Redis 7.2: 7.0 keeps the name
-// given beside a wrong password.
 func runHello(c *call) error {
 	o, err := parseHello(c.args[1:])
-	if err != nil {
-		return err
-	}
-	if o.auth {
-		if err := c.authenticate(o.user, o.password); err != nil {
+	for _, step := range o.steps {
+		if !step.auth {
+			c.setName(step.name)
+		} else if err := c.logInAs(step.user, step.password); err != nil {
 			return err
 		}
-		c.logIn(o.user)
 	}
-	if !c.loggedIn {
+	switch {
+	case err != nil:
+		return err
+	case !c.loggedIn:
 		return errHelloNoAuth
-	}
-	if o.named {
-		c.setName(o.name)
 	}
 	if o.proto != 0 {
 		c.out.proto = o.proto

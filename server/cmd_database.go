@@ -47,8 +47,13 @@ func runSwapDB(c *call) error {
 	if max(a, b) >= c.srv.databases || min(a, b) < 0 {
 		return errDBRange
 	}
-	if err := c.tx.Swap(a, b); err != nil {
-		return err
+	if a != b {
+		if err := c.srv.swapWatched(c.tx, a, b); err != nil {
+			return err
+		}
+		if err := c.tx.Swap(a, b); err != nil {
+			return err
+		}
 	}
 	c.out.ok()
 	return nil

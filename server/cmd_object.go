@@ -81,12 +81,12 @@ func parseMemoryUsage(args [][]byte) error {
 	return nil
 }
 
-// What a record takes besides its name and its value, in bytes: a database, a hash
-// position, a version, a revision and a deadline, each under two keys, and the bookkeeping
-// of the store for both. An expiring record has an index entry, too.
+// What a record takes besides its name and its value, in bytes, as the default engine lays
+// it out: two keys with a space, a hash and the store's own sequence number, and the entry
+// with the deadline. A record with a deadline has an index entry, too.
 const (
 	recordOverhead = 64
-	indexOverhead  = 24
+	indexOverhead  = 25
 )
 
 func runMemoryUsage(c *call) error {

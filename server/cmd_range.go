@@ -67,7 +67,7 @@ func runAppend(c *call) error {
 		return err
 	}
 	size := len(r.Value) + len(c.args[2])
-	if size > maxBulk {
+	if size > c.srv.settings.maxBulk() {
 		return errTooLong
 	}
 	value := append(append(make([]byte, 0, size), r.Value...), c.args[2]...)
@@ -96,7 +96,7 @@ func runSetRange(c *call) error {
 	if err != nil {
 		return err
 	}
-	if offset > maxBulk-int64(len(patch)) {
+	if offset > int64(c.srv.settings.maxBulk()-len(patch)) {
 		return errTooLong
 	}
 	value := overwrite(r.Value, int(offset), patch)

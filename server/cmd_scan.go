@@ -28,6 +28,7 @@ func (p *page) add(name []byte) {
 
 // page appends the array of what was gathered.
 func (w *reply) page(p *page) {
+	w.over = w.over || p.names.over
 	w.array(p.n)
 	w.b = append(w.b, p.names.b...)
 }
@@ -47,18 +48,18 @@ func runKeys(c *call) error {
 	if err != nil {
 		return err
 	}
-	var p page
+	p := page{names: reply{limit: c.out.limit}}
 	for cursor := uint64(0); ; {
 		next, err := c.tx.Scan(c.db, cursor, math.MaxInt32, func(k storage.Key, _ storage.Record) bool {
 			if pattern == nil || pattern.match(k.Name) {
 				p.add(k.Name)
 			}
-			return true
+			return !p.names.over
 		})
 		if err != nil {
 			return err
 		}
-		if cursor = next; cursor == 0 {
+		if cursor = next; cursor == 0 || p.names.over {
 			break
 		}
 	}
@@ -115,9 +116,10 @@ func parseCount(arg []byte) (int, error) {
 	return int(min(n, maxScanCount)), nil
 }
 
-// parseCursor reads a cursor by the rules of C's strtoul, as Redis does: a sign is allowed,
-// a minus wraps around, and nothing at all is 0.
+// parseCursor reads a cursor by the rules of C's strtoul, as Redis does: it ends at a NUL,
+// a sign is allowed, a minus wraps around, and nothing at all is 0.
 func parseCursor(arg []byte) (uint64, error) {
+	arg, _, _ = bytes.Cut(arg, []byte{0})
 	if len(arg) == 0 {
 		return 0, nil
 	}
@@ -150,7 +152,7 @@ func runScan(c *call) error {
 	if err != nil {
 		return err
 	}
-	var p page
+	p := page{names: reply{limit: c.out.limit}}
 	next, err := c.tx.Scan(c.db, o.cursor, o.count, func(k storage.Key, r storage.Record) bool {
 		if o.wants(k, r) {
 			p.add(k.Name)

@@ -219,6 +219,9 @@ func runMGet(c *call) error {
 			return err
 		}
 		c.out.value(r, found && r.Kind == storage.KindString)
+		if c.out.over {
+			return errOutputLimit
+		}
 	}
 	return nil
 }

@@ -35,6 +35,8 @@ type command struct {
 	container string
 	// id numbers the rows from 0, for counters. It is filled in by newTable.
 	id int
+	// needs are the permissions for the keys. They are filled in by newTable.
+	needs []keyNeed
 }
 
 // keySpec says which arguments are keys: from first to last (negative: counted from the
@@ -135,6 +137,7 @@ func newTable() *table {
 
 func (t *table) add(cmd *command) {
 	cmd.id = len(t.all)
+	cmd.needs = cmd.keyNeeds()
 	t.all = append(t.all, cmd)
 	t.byName[cmd.fullName()] = cmd
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sessiond/sessiond/storage"
@@ -13,8 +14,19 @@ import (
 )
 
 // flushSize is how many bytes of replies are gathered before they are sent in the middle
-// of a pipeline.
-const flushSize = 64 << 10
+// of a pipeline; flushNoLogin is that for a client that has not logged in.
+const (
+	flushSize    = 64 << 10
+	flushNoLogin = 1 << 8
+)
+
+const (
+	// loginTime is how long a connection may take to log in, however slowly it sends.
+	loginTime = 30 * time.Second
+	// sendTime is how long a client may take to accept sendSize bytes.
+	sendTime = 60 * time.Second
+	sendSize = 1 << 20
+)
 
 // conn is one client. Its goroutine reads commands, runs them one after the other and
 // sends the replies; the fields without a lock belong to that goroutine.
@@ -28,11 +40,15 @@ type conn struct {
 	opened ttl.Instant
 
 	loggedIn    bool
-	user        string
+	loginBy     time.Time     // when a connection that is not logged in is cut
+	user        *user         // whose rules hold; the default user before login
+	penalty     time.Duration // how long the answer to a failed login has to wait
 	db          int
 	transaction transaction
+	watching    atomic.Pointer[watchlist] // transaction.watched, for SWAPDB of others
 	replies     replyMode
-	closing     bool // close once the replies are sent
+	closing     bool      // close once the replies are sent
+	readBy      time.Time // the read deadline that is set; zero if there is none
 
 	mu   sync.Mutex
 	seen clientInfo // what other connections may look at
@@ -42,7 +58,7 @@ type conn struct {
 // others read it, under conn.mu.
 type clientInfo struct {
 	name, libName, libVersion string
-	user                      string
+	user                      *user
 	lastCommand               string
 	lastUsed                  ttl.Instant
 	db                        int
@@ -64,6 +80,7 @@ const (
 
 func newConn(srv *Server, id int64, nc net.Conn) *conn {
 	c := &conn{srv: srv, id: id, net: nc, in: newFrames(nc), opened: srv.keyspace.Now()}
+	c.in.strangers = srv.strangers
 	c.resetState()
 	c.seen.lastUsed = c.opened
 	return c
@@ -73,9 +90,9 @@ func newConn(srv *Server, id int64, nc net.Conn) *conn {
 func (c *conn) resetState() {
 	c.out.proto = 2
 	c.db = 0
-	c.user = "default"
-	c.setLoggedIn(c.srv.settings.password() == "")
-	c.transaction.reset()
+	c.user = c.srv.acl.first
+	c.setLoggedIn(c.user.rules.Load().open())
+	c.resetTransaction()
 	c.replies = repliesOn
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -86,55 +103,117 @@ func (c *conn) resetState() {
 
 func (c *conn) setLoggedIn(yes bool) {
 	c.loggedIn = yes
-	c.in.loggedIn = yes
+	c.in.setLoggedIn(yes)
+	if !yes {
+		c.loginBy = ttl.System.Now().Add(c.srv.loginTime).Time()
+	}
 }
 
 // serve answers the client until it goes, misbehaves, or the server stops.
 func (c *conn) serve() {
 	defer c.net.Close()
-	defer func() {
-		if p := recover(); p != nil {
-			c.srv.log.Error("panic while serving a client; its connection is closed",
-				"client", c.id, "panic", p, "stack", string(debug.Stack()))
-		}
-	}()
+	defer c.in.release()
+	c.applyBounds(c.srv.settings.bounds())
+	if c.handshake() != nil {
+		return
+	}
 	for !c.closing {
 		args, err := c.in.next()
+		if errors.Is(err, errIncomplete) {
+			if err = c.flush(); err == nil {
+				err = c.fill()
+			}
+			if err == nil {
+				err = c.refuseTLS()
+			}
+		} else if err == nil {
+			if err = c.refuseHTTP(args); err == nil {
+				c.guardedDispatch(args)
+				err = c.checkBuffers()
+			}
+		}
 		var violation protocolError
 		switch {
-		case err == nil:
-			c.dispatch(args)
-			if len(c.out.b) >= flushSize && c.flush() != nil {
-				return
-			}
-		case errors.Is(err, errIncomplete):
-			if c.flush() != nil || c.fill() != nil {
-				return
-			}
 		case errors.As(err, &violation):
 			c.out.fail(replyError(violation.Error()))
 			c.closing = true
+		case err != nil:
+			return
 		}
 	}
 	_ = c.flush() // the connection is closed next, whatever became of the last reply
 }
 
-// fill waits for bytes from the client, at most the idle time. The reason of a failure
-// is worth nothing to anybody: the client is gone, was idle, or the server stops.
+// guardedDispatch keeps a panic in a handler to its own connection, which hears an error
+// and is closed. The engine's locks are released on the way here.
+func (c *conn) guardedDispatch(args [][]byte) {
+	if c.out.b == nil {
+		c.out.b = c.srv.replies.take()
+	}
+	begin := len(c.out.b)
+	defer func() {
+		if p := recover(); p != nil {
+			c.srv.log.Error("panic in a command; its connection is closed",
+				"client", c.id, "panic", p, "stack", string(debug.Stack()))
+			c.out.b = c.out.b[:begin]
+			c.out.fail(errPanic)
+			c.closing = true
+		}
+	}()
+	c.dispatch(args)
+}
+
+// checkBuffers sends what has gathered in the middle of a pipeline, and ends a connection
+// that holds more than it may.
+func (c *conn) checkBuffers() error {
+	switch {
+	case c.out.over:
+		c.srv.log.Warn("client closed: its reply exceeds client-output-buffer-limit", "client", c.id)
+		c.srv.stats.outputLimit.Add(1)
+		return net.ErrClosed
+	case c.transaction.bytes > c.in.limits.query:
+		c.srv.log.Warn("client closed: its transaction exceeds client-query-buffer-limit", "client", c.id)
+		c.srv.stats.queryLimit.Add(1)
+		return net.ErrClosed
+	case !c.loggedIn && c.loginBy.Before(ttl.System.Now().Time()):
+		return net.ErrClosed // a pipeline of failed logins, which take their time, is no excuse
+	case len(c.out.b) >= flushSize, len(c.out.b) >= flushNoLogin && !c.loggedIn:
+		return c.flush()
+	}
+	return nil
+}
+
+func (c *conn) applyBounds(b bounds) {
+	c.in.limits = b.frames
+	c.out.limit = b.output
+}
+
+// fill waits for bytes from the client, at most the idle time, or the time to log in. What
+// ends the wait is of interest to nobody: the client is gone, was silent, or the server
+// stops; too large a command is logged.
 func (c *conn) fill() error {
+	b := c.srv.settings.bounds()
+	c.applyBounds(b)
+	var deadline time.Time
+	switch {
+	case !c.loggedIn:
+		deadline = c.loginBy
+	case b.idle > 0:
+		deadline = ttl.System.Now().Add(b.idle).Time()
+	}
+	if err := c.setReadDeadline(deadline); err != nil {
+		return err
+	}
+	// A stop that came before would be forgotten by the new deadline.
 	if c.srv.stopping() {
 		return net.ErrClosed
 	}
-	if idle := c.srv.settings.idle(); idle > 0 {
-		if err := c.net.SetReadDeadline(ttl.System.Now().Add(idle).Time()); err != nil {
-			return err
-		}
-		// A stop that came in between would be forgotten by the new deadline.
-		if c.srv.stopping() {
-			return net.ErrClosed
-		}
+	err := c.in.fill()
+	if errors.Is(err, errQueryLimit) {
+		c.srv.log.Warn("client closed: its command exceeds client-query-buffer-limit", "client", c.id)
+		c.srv.stats.queryLimit.Add(1)
 	}
-	return c.in.fill()
+	return err
 }
 
 // flush makes what the replies report safe, and sends them. This is the only way out:
@@ -148,12 +227,29 @@ func (c *conn) flush() error {
 		return err
 	}
 	c.owed = storage.Barrier{}
-	_, err := c.net.Write(c.out.b)
-	if cap(c.out.b) > flushSize*2 {
-		c.out.b = nil // a large reply must not stay with an idle connection
-	}
-	c.out.b = c.out.b[:0]
+	err := c.send(c.out.b)
+	c.srv.replies.give(c.out.b) // an idle connection needs none
+	c.out.b = nil
 	return err
+}
+
+// send writes b piece by piece. A client that does not read is cut.
+func (c *conn) send(b []byte) error {
+	for len(b) > 0 {
+		piece := b[:min(len(b), sendSize)]
+		b = b[len(piece):]
+		deadline := ttl.System.Now().Add(sendTime).Time()
+		if !c.loggedIn && c.loginBy.Before(deadline) {
+			deadline = c.loginBy
+		}
+		if err := c.net.SetWriteDeadline(deadline); err != nil {
+			return err
+		}
+		if _, err := c.net.Write(piece); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // applyReplyMode drops the reply that begins at begin if CLIENT REPLY says so.

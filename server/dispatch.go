@@ -13,9 +13,12 @@ func (c *conn) dispatch(args [][]byte) {
 	begin := len(c.out.b)
 	cmd, err := c.admit(args)
 	c.noteCommand(cmd)
+	if err == nil {
+		err = c.permit(cmd, args)
+	}
 	switch {
 	case err != nil:
-		c.transaction.spoil()
+		err = c.refuse(cmd, err)
 		c.srv.stats.rejected(cmd)
 	case c.transaction.queues(cmd):
 		c.transaction.queue(cmd, args)
@@ -30,6 +33,7 @@ func (c *conn) dispatch(args [][]byte) {
 		c.out.b = c.out.b[:begin]
 		c.out.fail(c.replyTo(err))
 	}
+	c.servePenalty()
 	c.applyReplyMode(begin)
 	c.noteState()
 }
@@ -40,7 +44,7 @@ func (c *conn) admit(args [][]byte) (*command, error) {
 	switch {
 	case err != nil:
 		return cmd, err
-	case !c.loggedIn && !cmd.is(noAuth):
+	case !c.loggedIn && !cmd.is(noAuth) && !c.enter():
 		return cmd, errNoAuth
 	case c.transaction.open && cmd.is(noMulti):
 		return cmd, errNoMulti

@@ -32,7 +32,13 @@ const (
 	errWatchInMulti   = replyError("ERR WATCH inside MULTI is not allowed")
 	errExecAbort      = replyError("EXECABORT Transaction discarded because of previous errors.")
 	errNoMulti        = replyError("ERR Command not allowed inside a transaction")
+	errPanic          = replyError("ERR internal error, see the server's log; the connection is closed")
 	errMaxClients     = replyError("ERR max number of clients reached")
+
+	// errOutputLimit ends a command whose reply will never be sent: its client is cut.
+	errOutputLimit = replyError("ERR reply exceeds client-output-buffer-limit")
+	// errExecSize has no counterpart in Redis, which runs out of memory instead.
+	errExecSize = replyError("ERR transaction discarded: it writes more than four times proto-max-bulk-len")
 )
 
 // Errors of the commands about connections.
@@ -145,5 +151,60 @@ const (
 )
 
 func errUnsupportedOption(option []byte) replyError {
-	return replyError("ERR Unsupported option " + excerpt(option, 128))
+	return replyError("ERR Unsupported option " + strings.TrimRight(excerpt(option, len(option)), "\r\n"))
+}
+
+// Errors of the ACL.
+const (
+	errNoPermKey     = replyError("NOPERM this user has no permissions to access one of the keys used as arguments")
+	errUserName      = replyError("ERR Usernames can't contain spaces or null characters")
+	errDeleteDefault = replyError("ERR The 'default' user cannot be removed")
+	errGenPass       = replyError("ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096")
+	errNoACLFile     = replyError("ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in order to store users in the Redis configuration.")
+	errACLSave       = replyError("ERR There was an error trying to save the ACLs. Please check the server logs for more information")
+	// errOpenDefault has no counterpart in Redis.
+	errOpenDefault = replyError("ERR The default user would need no password on a server that listens beyond loopback")
+)
+
+func errNoPermCommand(name string) replyError {
+	return replyError("NOPERM this user has no permissions to run the '" + name + "' command")
+}
+
+func errNoPermQueued(reason string) replyError {
+	return replyError("NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. " +
+		"This command is no longer allowed for the following reason: " + reason)
+}
+
+func errSetUser(rule string, err error) replyError {
+	return replyError("ERR Error in ACL SETUSER modifier '" + cString([]byte(rule)) + "': " + err.Error())
+}
+
+func errSelector(word string) replyError {
+	return replyError("ERR " + unmatchedParenthesis(word))
+}
+
+func unmatchedParenthesis(word string) string {
+	return "Unmatched parenthesis in acl selector starting at '" + cString([]byte(word)) + "'."
+}
+
+func errACLLines(err linesError) replyError {
+	return replyError("ERR " + string(err) +
+		" WARNING: ACL errors detected, no change to the previously active ACL rules was performed")
+}
+
+func errUnknownCategory(name []byte) replyError {
+	return replyError("ERR Unknown category '" + excerpt(name, 128) + "'")
+}
+
+func errDryRunUser(name []byte) replyError {
+	return replyError("ERR User '" + cString(name) + "' not found")
+}
+
+func errDryRunCommand(name []byte) replyError {
+	return replyError("ERR Command '" + cString(name) + "' not found")
+}
+
+func errSubcommandUse(sub []byte, container string) replyError {
+	return replyError("ERR unknown subcommand or wrong number of arguments for '" + excerpt(sub, 128) +
+		"'. Try " + container + " HELP.")
 }

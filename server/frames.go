@@ -6,18 +6,26 @@ import (
 	"io"
 )
 
-// Limits of the protocol. Those before login are Redis', too.
+// Limits of the protocol. They are Redis', those before login, too, but for maxArgs: Redis
+// since 7.0 takes any number of arguments.
 const (
 	maxInline       = 64 << 10
 	maxArgs         = 1 << 20
-	maxBulk         = 64 << 20
 	maxArgsNoLogin  = 10
 	maxBulkNoLogin  = 16 << 10
-	smallBuffer     = 4 << 10  // what an idle connection keeps
-	pipelineBuffer  = 64 << 10 // what a busy one may grow to without a large command
-	keepArgs        = 1 << 10  // argument slots kept from one command to the next
 	maxHeaderDigits = 20
 )
+
+// Buffer sizes.
+const (
+	smallBuffer    = 4 << 10  // what an idle connection keeps
+	pipelineBuffer = 64 << 10 // what a busy one may grow to without a large command
+	keepArgs       = 1 << 10  // argument slots kept from one command to the next
+)
+
+// strangersBuffer is what all connections that have not logged in may hold together, beyond
+// the small buffer each of them has.
+const strangersBuffer = 32 << 20
 
 // errIncomplete says that the buffer holds no complete command.
 var errIncomplete = errors.New("incomplete command")
@@ -35,9 +43,12 @@ func (e protocolError) Error() string { return "ERR Protocol error: " + string(e
 // It accepts what Redis accepts: arrays of bulk strings whose line ends it does not
 // inspect, inline commands, empty lines, "*0" and "*-1".
 type frames struct {
-	src io.Reader
-	// loggedIn lifts the limits that apply to strangers.
-	loggedIn bool
+	src      io.Reader
+	limits   frameLimits
+	loggedIn bool // lifts the limits that apply to strangers
+	// strangers is charged for buffers while nobody has logged in; taken is the charge.
+	strangers *budget
+	taken     int
 
 	buf        []byte
 	start, end int // buf[start:end] has arrived and belongs to no command returned yet
@@ -52,11 +63,38 @@ type frames struct {
 	args   [][]byte
 }
 
+// frameLimits are the limits that can be set. They hold from the next fill on.
+type frameLimits struct {
+	bulk  int // bytes of one argument: proto-max-bulk-len
+	query int // bytes of one command: client-query-buffer-limit
+}
+
 // span is where an argument lies: its offset and length.
 type span struct{ off, len int }
 
 func newFrames(src io.Reader) frames {
-	return frames{src: src, buf: make([]byte, smallBuffer), size: -1}
+	return frames{
+		src:       src,
+		limits:    frameLimits{bulk: defaultBulk, query: defaultQuery},
+		strangers: newBudget(strangersBuffer),
+		buf:       make([]byte, smallBuffer),
+		size:      -1,
+	}
+}
+
+// setLoggedIn lifts or sets the limits for strangers.
+func (f *frames) setLoggedIn(yes bool) {
+	f.loggedIn = yes
+	if yes {
+		f.release()
+	}
+}
+
+// release gives back what was taken from the strangers' budget. It is called at login and
+// when the connection ends.
+func (f *frames) release() {
+	f.strangers.give(f.taken)
+	f.taken = 0
 }
 
 // next returns the arguments of the next command that has arrived. They are valid until
@@ -131,7 +169,7 @@ func (f *frames) scanBulk() (done bool, err error) {
 			return false, err
 		}
 		switch {
-		case n < 0 || n > maxBulk:
+		case n < 0 || n > int64(f.limits.bulk):
 			return false, protocolError("invalid bulk length")
 		case n > maxBulkNoLogin && !f.loggedIn:
 			return false, protocolError("unauthenticated bulk length")
@@ -200,9 +238,12 @@ func (f *frames) scanInline() (done bool, err error) {
 	return true, nil
 }
 
-// fill waits for more bytes. Arguments returned before are no longer valid.
+// fill waits for more bytes. Arguments returned before are no longer valid. It returns
+// errQueryLimit or a protocolError when the command under way may not grow any more.
 func (f *frames) fill() error {
-	f.makeRoom()
+	if err := f.makeRoom(); err != nil {
+		return err
+	}
 	n, err := f.src.Read(f.buf[f.end:])
 	f.end += n
 	f.lastRead = n
@@ -212,14 +253,19 @@ func (f *frames) fill() error {
 	return err
 }
 
+// errQueryLimit says that one command is larger than client-query-buffer-limit.
+var errQueryLimit = errors.New("command exceeds client-query-buffer-limit")
+
 // makeRoom moves what is left to the front, and grows or shrinks the buffer: it doubles
 // when full, and goes back when an ordinary command would do with less.
-func (f *frames) makeRoom() {
+func (f *frames) makeRoom() error {
 	have := f.end - f.start
 	size := len(f.buf)
 	switch {
+	case have == size && have >= f.limits.query:
+		return errQueryLimit
 	case have == size:
-		size *= 2
+		size = min(2*size, max(f.limits.query, smallBuffer))
 	case have == 0 && f.lastRead == size && size < pipelineBuffer:
 		size *= 2
 	case have < smallBuffer && f.lastRead < smallBuffer:
@@ -227,12 +273,8 @@ func (f *frames) makeRoom() {
 	case have < pipelineBuffer/2:
 		size = min(size, pipelineBuffer)
 	}
-	if size == len(f.buf) {
-		copy(f.buf, f.buf[f.start:f.end])
-	} else {
-		buf := make([]byte, size)
-		copy(buf, f.buf[f.start:f.end])
-		f.buf = buf
+	if err := f.resize(size); err != nil {
+		return err
 	}
 	f.start, f.end = 0, have
 	if cap(f.args) > keepArgs {
@@ -241,4 +283,27 @@ func (f *frames) makeRoom() {
 	if cap(f.spans) > keepArgs && len(f.spans) == 0 {
 		f.spans = nil
 	}
+	return nil
+}
+
+// resize moves what is left to the front of a buffer of that size.
+func (f *frames) resize(size int) error {
+	if size == len(f.buf) {
+		if f.start > 0 { // a large command that trickles in is moved once, not at every read
+			copy(f.buf, f.buf[f.start:f.end])
+		}
+		return nil
+	}
+	if !f.loggedIn {
+		f.release()
+		more := size - smallBuffer
+		if !f.strangers.take(more) {
+			return protocolError("too many bytes from clients that have not logged in")
+		}
+		f.taken = more
+	}
+	buf := make([]byte, size)
+	copy(buf, f.buf[f.start:f.end])
+	f.buf = buf
+	return nil
 }

@@ -49,10 +49,13 @@ func cutAll(loggedIn bool, stream ...[]byte) (c cut) {
 				words = append(words, string(arg))
 			}
 			c.commands = append(c.commands, words)
-		case !errors.Is(err, errIncomplete):
-			c.err = err
+		case errors.Is(err, errIncomplete):
+			err = f.fill()
+		}
+		if errors.Is(err, io.EOF) {
 			return c
-		case f.fill() != nil:
+		}
+		if c.err = err; err != nil {
 			return c
 		}
 	}
@@ -99,7 +102,7 @@ func TestFrames(t *testing.T) {
 		{"*1\r\n$\r\n", nil, "invalid bulk length"},
 		{"*1\r\n$04\r\n", nil, "invalid bulk length"},
 		{"*1\r\n$9223372036854775807\r\n\r\n", nil, "invalid bulk length"},
-		{"*1\r\n$67108865\r\n", nil, "invalid bulk length"},
+		{fmt.Sprintf("*1\r\n$%d\r\n", defaultBulk+1), nil, "invalid bulk length"},
 		{"*1\r\nping\r\n", nil, "expected '$', got 'p'"},
 		{"*1\r\n\r\n", nil, "expected '$', got '\r'"},
 		{"*2\r\n$4\r\nping\r\n+x\r\n", nil, "expected '$', got '+'"},
@@ -148,7 +151,7 @@ func TestFrames_BeforeLogin(t *testing.T) {
 // once a large command is over.
 func TestFrames_Memory(t *testing.T) {
 	t.Parallel()
-	f := newFrames(&pieces{[][]byte{[]byte("*1048576\r\n$67108864\r\n0123456789")}})
+	f := newFrames(&pieces{[][]byte{fmt.Appendf(nil, "*%d\r\n$%d\r\n0123456789", maxArgs, defaultBulk)}})
 	f.loggedIn = true
 	for f.fill() == nil {
 		if _, err := f.next(); !errors.Is(err, errIncomplete) {

@@ -164,9 +164,14 @@ func (t *infoText) counters() error {
 	t.line("total_connections_received", t.srv.stats.accepted.Load())
 	t.line("total_commands_processed", t.srv.stats.commands.Load())
 	t.line("rejected_connections", t.srv.stats.turnedAway.Load())
+	t.line("client_query_buffer_limit_disconnections", t.srv.stats.queryLimit.Load())
+	t.line("client_output_buffer_limit_disconnections", t.srv.stats.outputLimit.Load())
 	t.line("evicted_keys", 0)
 	t.line("evicted_clients", 0)
 	t.line("total_error_replies", errors)
+	t.line("acl_access_denied_auth", t.srv.stats.denied[deniedAuth].Load())
+	t.line("acl_access_denied_cmd", t.srv.stats.denied[deniedCommand].Load())
+	t.line("acl_access_denied_key", t.srv.stats.denied[deniedKey].Load())
 	return nil
 }
 

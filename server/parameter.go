@@ -1,6 +1,8 @@
 package server
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"math"
 	"net/netip"
@@ -15,6 +17,8 @@ type parameter struct {
 	get  func(Settings) string
 	// set changes the value. Nil means that it is fixed while the server runs.
 	set func(*Settings, []byte) error
+	// apply tells others of a value that was set. It may be nil.
+	apply func(*Server, []byte)
 	// check refuses what Redis would not take for a value, in its words. It may be nil.
 	check func([]byte) error
 	// refusal is why a parameter that Redis never lets change is not set. Without it, a
@@ -32,7 +36,10 @@ const (
 // unknown here.
 func parameters(databases int) []parameter {
 	return append([]parameter{
-		{name: "requirepass", get: func(s Settings) string { return s.Password }, set: setPassword},
+		{
+			name: "requirepass", get: func(s Settings) string { return s.Password }, set: setPassword,
+			apply: func(s *Server, v []byte) { s.acl.setDefaultPassword(v) },
+		},
 		{
 			name: "maxclients",
 			get:  func(s Settings) string { return strconv.Itoa(s.MaxClients) },
@@ -51,6 +58,9 @@ func parameters(databases int) []parameter {
 				return err
 			},
 		},
+		byteParameter("proto-max-bulk-len", 1<<20, 512<<20, func(s *Settings) *int { return &s.MaxBulk }),
+		byteParameter("client-query-buffer-limit", 1<<20, math.MaxInt32, func(s *Settings) *int { return &s.QueryBuffer }),
+		{name: "client-output-buffer-limit", get: outputLimits, set: setOutputLimits},
 		{name: "databases", get: fixed(strconv.Itoa(databases)), refusal: immutable},
 		{name: "dir", get: func(s Settings) string { return s.Dir }, refusal: protected},
 		{name: "bind", get: func(s Settings) string { return strings.Join(s.Bind, " ") }},
@@ -59,6 +69,7 @@ func parameters(databases int) []parameter {
 			get:   func(s Settings) string { return strconv.Itoa(s.Port) },
 			check: integer(0, math.MaxUint16),
 		},
+		{name: "aclfile", get: func(s Settings) string { return s.ACLFile }, refusal: immutable},
 		{name: "unixsocket", get: func(s Settings) string { return s.UnixSocket }, refusal: immutable},
 		{
 			name:  "loglevel",
@@ -67,7 +78,27 @@ func parameters(databases int) []parameter {
 		},
 		{name: "durability", get: func(s Settings) string { return s.Durability }},
 		{name: "appendfsync", get: appendfsync, check: oneOf("everysec", "always", "no")},
-	}, inertParameters()...)
+	}, append(tlsParameters(), inertParameters()...)...)
+}
+
+// tlsParameters are fixed while the server runs. Redis lets them change.
+func tlsParameters() []parameter {
+	return []parameter{
+		{
+			name:  "tls-port",
+			get:   func(s Settings) string { return strconv.Itoa(s.TLS.Port) },
+			check: integer(0, math.MaxUint16),
+		},
+		{name: "tls-cert-file", get: func(s Settings) string { return s.TLS.CertFile }},
+		{name: "tls-key-file", get: func(s Settings) string { return s.TLS.KeyFile }},
+		{name: "tls-ca-cert-file", get: func(s Settings) string { return s.TLS.CACertFile }},
+		{name: "tls-ca-cert-dir", get: func(s Settings) string { return s.TLS.CACertDir }},
+		{
+			name:  "tls-auth-clients",
+			get:   func(s Settings) string { return cmp.Or(s.TLS.AuthClients, "yes") },
+			check: oneOf("no", "yes", "optional"),
+		},
+	}
 }
 
 // inertParameters have one value that is true of every sessiond. A client that "sets"
@@ -83,7 +114,6 @@ func inertParameters() []parameter {
 				"allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction"),
 		},
 		{name: "notify-keyspace-events", get: fixed("")},
-		{name: "proto-max-bulk-len", get: fixed(strconv.Itoa(maxBulk))},
 		{name: "protected-mode", get: fixed("yes"), check: yesOrNo},
 		{name: "replica-read-only", get: fixed("yes"), check: yesOrNo},
 		{name: "slave-read-only", get: fixed("yes"), check: yesOrNo},
@@ -93,20 +123,90 @@ func inertParameters() []parameter {
 		{name: "cluster-enabled", get: fixed("no"), refusal: immutable},
 		{name: "enable-debug-command", get: fixed("no"), refusal: immutable},
 		{name: "daemonize", get: fixed("no"), refusal: immutable},
+		{name: "acllog-max-len", get: fixed(strconv.Itoa(aclLogSize)), check: integer(0, math.MaxInt32)},
+		{name: "acl-pubsub-default", get: fixed("resetchannels"), check: oneOf("allchannels", "resetchannels")},
 	}
 }
 
-// setPassword keeps the rule of the start: who listens beyond loopback has a password.
+// byteParameter is a number of bytes between low and high.
+func byteParameter(name string, low, high int64, field func(*Settings) *int) parameter {
+	return parameter{
+		name: name,
+		get:  func(s Settings) string { return strconv.Itoa(*field(&s)) },
+		set: func(s *Settings, v []byte) error {
+			n, err := parseBytes(v)
+			if err != nil {
+				return err
+			}
+			if n < low || n > high {
+				return settingError(fmt.Sprintf("argument must be between %d and %d inclusive", low, high))
+			}
+			*field(s) = int(n)
+			return nil
+		},
+	}
+}
+
+// parseBytes reads an amount of memory as redis.conf spells it: 1024, 64k, 64kb, 1mb, 1g.
+func parseBytes(v []byte) (int64, error) {
+	digits := bytes.TrimRight(v, "bBkKmMgG")
+	n, ok := parseInt(digits)
+	factor, known := map[string]int64{
+		"": 1, "b": 1, "k": 1e3, "kb": 1 << 10, "m": 1e6, "mb": 1 << 20, "g": 1e9, "gb": 1 << 30,
+	}[strings.ToLower(string(v[len(digits):]))]
+	if !ok || !known || n < 0 || n > math.MaxInt64/factor {
+		return 0, settingError("argument must be a memory value")
+	}
+	return n * factor, nil
+}
+
+// outputLimits and setOutputLimits are client-output-buffer-limit: classes of clients, each
+// with a hard limit, a soft one and the seconds it may be exceeded. Replies are sent as
+// they are made, so ordinary clients have a hard limit only.
+func outputLimits(s Settings) string { return fmt.Sprintf("normal %d 0 0", s.OutputBuffer) }
+
+func setOutputLimits(s *Settings, v []byte) error {
+	words := strings.Fields(string(v))
+	if len(words) != 4 || words[0] != "normal" || words[2] != "0" || words[3] != "0" {
+		return settingError("argument must be: normal <bytes> 0 0")
+	}
+	n, err := parseBytes([]byte(words[1]))
+	if err != nil || n < pipelineBuffer || n > math.MaxInt32 {
+		return settingError(fmt.Sprintf("the hard limit must be between %d and %d inclusive", pipelineBuffer, math.MaxInt32))
+	}
+	s.OutputBuffer = int(n)
+	return nil
+}
+
+// setPassword keeps the rule of the start: who listens beyond loopback has a password, or
+// lets nobody in without a certificate.
 func setPassword(s *Settings, v []byte) error {
 	if len(v) == 0 && s.public() {
 		return settingError("a server that listens beyond loopback needs a password")
 	}
-	s.Password = string(v)
+	if string(v) == hiddenPassword {
+		return settingError("that is what CONFIG GET shows in place of the password")
+	}
+	s.Password = hidePassword(string(v))
 	return nil
 }
 
-// public reports whether an address listened on can be reached from another machine.
+// hiddenPassword is what CONFIG GET requirepass answers when there is one. Redis answers
+// the password, which it keeps for this alone; here nothing but its hash is kept.
+const hiddenPassword = "(hidden)"
+
+func hidePassword(password string) string {
+	if password == "" {
+		return ""
+	}
+	return hiddenPassword
+}
+
+// public reports whether another machine can connect without a certificate.
 func (s *Settings) public() bool {
+	if s.Port == 0 && s.TLS.Port != 0 && s.TLS.AuthClients == "yes" {
+		return false
+	}
 	for _, bind := range s.Bind {
 		addr, err := netip.ParseAddr(strings.TrimPrefix(bind, "-"))
 		if bind != "localhost" && (err != nil || !addr.IsLoopback()) {

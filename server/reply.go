@@ -13,6 +13,18 @@ import (
 type reply struct {
 	b     []byte
 	proto int // 2 or 3
+	// limit is how many bytes may wait to be sent; nothing large is appended beyond it.
+	limit int
+	// over is set when the limit was hit: the reply is broken and must not be sent.
+	over bool
+}
+
+// fits reports whether n more bytes stay within the limit.
+func (w *reply) fits(n int) bool {
+	if len(w.b)+n > w.limit {
+		w.over = true
+	}
+	return !w.over
 }
 
 func (w *reply) ok() { w.b = append(w.b, "+OK\r\n"...) }
@@ -37,9 +49,17 @@ func (w *reply) flag(yes bool) {
 	}
 }
 
-func (w *reply) bulk(b []byte) { w.b = redcon.AppendBulk(w.b, b) }
+func (w *reply) bulk(b []byte) {
+	if w.fits(len(b)) {
+		w.b = redcon.AppendBulk(w.b, b)
+	}
+}
 
-func (w *reply) bulkString(s string) { w.b = redcon.AppendBulkString(w.b, s) }
+func (w *reply) bulkString(s string) {
+	if w.fits(len(s)) {
+		w.b = redcon.AppendBulkString(w.b, s)
+	}
+}
 
 // null appends the absence of a bulk string.
 func (w *reply) null() {
@@ -84,6 +104,9 @@ func (w *reply) set(n int) {
 func (w *reply) verbatim(text string) {
 	if w.proto != 3 {
 		w.bulkString(text)
+		return
+	}
+	if !w.fits(len(text)) {
 		return
 	}
 	w.header('=', len(text)+4)

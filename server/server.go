@@ -14,12 +14,14 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/ttl"
@@ -31,6 +33,11 @@ type Config struct {
 	Keyspace *storage.Keyspace
 	// Databases is the number of databases SELECT offers. Zero means 16.
 	Databases int
+	// Users are the ACL users. Without them, or the default user among them, that one has
+	// all rights and the password of Settings.
+	Users *Users
+	// ACLFile is where ACL LOAD and ACL SAVE find the users. Nil refuses both.
+	ACLFile ACLFile
 	// Settings are the values behind CONFIG GET and CONFIG SET.
 	Settings Settings
 	// Version is sessiond's own version, beside the Redis version clients read.
@@ -40,6 +47,8 @@ type Config struct {
 	Stop func()
 	// Logger receives what an operator should know. Nil means slog.Default.
 	Logger *slog.Logger
+
+	loginTime time.Duration // zero means loginTime; tests have no time to wait for that
 }
 
 // ErrServerClosed is returned by Serve after Shutdown or Close.
@@ -51,12 +60,23 @@ type Server struct {
 	databases int
 	settings  *settings
 	table     *table
+	acl       *acl
 	stats     *stats
 	log       *slog.Logger
 	version   string
 	stop      func()
 	runID     string
+	stopped   context.Context // ends with Shutdown or Close
+	stopWaits context.CancelFunc
+	strangers *budget // buffers of clients that have not logged in
+	replies   replyBuffers
+	sockets   int // clients there are files for
 	started   ttl.Instant
+	loginTime time.Duration
+
+	failedLogins  failedLogins
+	httpWarning   warning
+	acceptWarning warning
 
 	nextID    atomic.Int64
 	lastSave  atomic.Int64 // Unix seconds
@@ -77,7 +97,10 @@ func New(config Config) *Server {
 		version:   config.Version,
 		stop:      config.Stop,
 		runID:     newRunID(),
+		strangers: newBudget(strangersBuffer),
+		sockets:   socketLimit(openFiles()),
 		started:   config.Keyspace.Now(),
+		loginTime: cmp.Or(config.loginTime, loginTime),
 		listeners: map[net.Listener]struct{}{},
 		conns:     map[int64]*conn{},
 	}
@@ -90,7 +113,10 @@ func New(config Config) *Server {
 	if s.stop != nil {
 		s.stop = sync.OnceFunc(s.stop)
 	}
+	s.acl = newACL(s.table, config.Users, config.Settings.Password, config.ACLFile)
 	s.settings = newSettings(config.Settings, s.databases)
+	s.limitClients(&s.settings.now)
+	s.stopped, s.stopWaits = context.WithCancel(context.Background())
 	s.stats = newStats(len(s.table.all))
 	s.lastSave.Store(int64(s.started) / 1000)
 	return s
@@ -131,10 +157,12 @@ func (s *Server) welcome(nc net.Conn) {
 	switch {
 	case s.quit.Load():
 		_ = nc.Close() // nobody is told
-	case len(s.conns) >= s.settings.maxClients():
+	case len(s.conns) >= min(s.settings.maxClients(), s.sockets):
 		s.stats.turnedAway.Add(1)
-		// The kernel's buffer takes these few bytes without waiting for the client.
-		_, _ = nc.Write([]byte("-" + string(errMaxClients) + "\r\n"))
+		if _, ok := nc.(secured); !ok { // a handshake would have to wait for the client
+			// The kernel's buffer takes these few bytes without waiting.
+			_, _ = nc.Write([]byte("-" + string(errMaxClients) + "\r\n"))
+		}
 		_ = nc.Close()
 	default:
 		c := newConn(s, s.nextID.Add(1), nc)
@@ -172,7 +200,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // Close cuts all connections and returns when none is being served.
 func (s *Server) Close() error {
 	s.closeListeners()
-	s.each(func(c *conn) { _ = c.net.Close() })
+	s.each((*conn).cut)
 	s.running.Wait()
 	return nil
 }
@@ -181,6 +209,7 @@ func (s *Server) closeListeners() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.quit.Store(true)
+	s.stopWaits()
 	for ln := range s.listeners {
 		_ = ln.Close() // Serve returns, whatever Close says
 	}

@@ -1,13 +1,14 @@
 package server
 
 import (
+	"cmp"
 	"sync"
 	"time"
 )
 
 // Settings are the directives of redis.conf that a Server works with or tells about.
 type Settings struct {
-	Password    string        // requirepass; "" asks for none
+	Password    string        // requirepass; "" asks for none, and New keeps only a hash
 	MaxClients  int           // zero means 10000
 	IdleTimeout time.Duration // timeout; zero means connections may idle forever
 	Dir         string        // the data folder
@@ -17,7 +18,30 @@ type Settings struct {
 	Durability  string        // session, strict or everysec; "" means session
 	LogLevel    string        // debug, verbose, notice or warning; "" means notice
 	ConfigFile  string        // the configuration file, "" if there is none
+	ACLFile     string        // aclfile, "" if there is none
+	TLS         TLSSettings
+
+	// Bounds on what one client may hold, in bytes.
+	MaxBulk      int // proto-max-bulk-len: one argument, one value; zero means 64 MiB
+	QueryBuffer  int // client-query-buffer-limit: one command or transaction; zero means 1 GiB
+	OutputBuffer int // client-output-buffer-limit normal: replies not sent; zero means 256 MiB
 }
+
+// TLSSettings tell of a listener that encrypts, which the server itself knows nothing of.
+type TLSSettings struct {
+	Port        int    // tls-port, 0 if there is none
+	CertFile    string // tls-cert-file
+	KeyFile     string // tls-key-file
+	CACertFile  string // tls-ca-cert-file
+	CACertDir   string // tls-ca-cert-dir
+	AuthClients string // tls-auth-clients: yes, no or optional
+}
+
+const (
+	defaultBulk   = 64 << 20
+	defaultQuery  = 1 << 30
+	defaultOutput = 256 << 20
+)
 
 // settings holds the present values behind CONFIG. It is safe for concurrent use.
 type settings struct {
@@ -28,6 +52,7 @@ type settings struct {
 }
 
 func newSettings(initial Settings, databases int) *settings {
+	initial.Password = hidePassword(initial.Password)
 	if initial.MaxClients == 0 {
 		initial.MaxClients = 10000
 	}
@@ -37,6 +62,9 @@ func newSettings(initial Settings, databases int) *settings {
 	if initial.LogLevel == "" {
 		initial.LogLevel = "notice"
 	}
+	initial.MaxBulk = cmp.Or(initial.MaxBulk, defaultBulk)
+	initial.QueryBuffer = cmp.Or(initial.QueryBuffer, defaultQuery)
+	initial.OutputBuffer = cmp.Or(initial.OutputBuffer, defaultOutput)
 	return &settings{known: parameters(databases), now: initial}
 }
 
@@ -58,20 +86,31 @@ func (s *settings) change(fn func(*Settings) error) error {
 	return nil
 }
 
-func (s *settings) password() string {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.now.Password
-}
-
 func (s *settings) maxClients() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.now.MaxClients
 }
 
-func (s *settings) idle() time.Duration {
+func (s *settings) maxBulk() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.now.IdleTimeout
+	return s.now.MaxBulk
+}
+
+// bounds are the settings a connection looks at before it waits for its client.
+type bounds struct {
+	idle   time.Duration
+	frames frameLimits
+	output int
+}
+
+func (s *settings) bounds() bounds {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return bounds{
+		idle:   s.now.IdleTimeout,
+		frames: frameLimits{bulk: s.now.MaxBulk, query: s.now.QueryBuffer},
+		output: s.now.OutputBuffer,
+	}
 }

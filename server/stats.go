@@ -12,6 +12,10 @@ import (
 type stats struct {
 	accepted   atomic.Int64 // connections
 	turnedAway atomic.Int64 // connections above maxclients
+	// Clients that were cut because they held more than they may.
+	queryLimit, outputLimit atomic.Int64
+
+	denied     [denials]atomic.Int64 // by the ACL
 	commands   atomic.Int64
 	perCommand []commandStats // by command.id
 
@@ -73,7 +77,12 @@ func (s *stats) errorCounts() (counts []errorCount, total int64) {
 func (s *stats) reset() {
 	s.accepted.Store(0)
 	s.turnedAway.Store(0)
+	s.queryLimit.Store(0)
+	s.outputLimit.Store(0)
 	s.commands.Store(0)
+	for i := range s.denied {
+		s.denied[i].Store(0)
+	}
 	for i := range s.perCommand {
 		s.perCommand[i].calls.Store(0)
 		s.perCommand[i].rejected.Store(0)

@@ -1,8 +1,9 @@
 package server
 
 import (
-	"bytes"
 	"errors"
+	"strings"
+	"unsafe"
 
 	"github.com/sessiond/sessiond/storage"
 )
@@ -12,7 +13,8 @@ type transaction struct {
 	open    bool // after MULTI
 	spoiled bool // a command could not be queued: EXEC will refuse
 	queued  []queuedCommand
-	watched []watchedKey
+	watched *watchlist // nil before the first WATCH
+	bytes   int        // what queued and watched hold, about
 }
 
 type queuedCommand struct {
@@ -20,10 +22,16 @@ type queuedCommand struct {
 	args [][]byte
 }
 
-type watchedKey struct {
-	key  storage.Key
-	mark storage.Mark
-}
+// maxWritten is how many values of the largest size one EXEC may write. Redis has no such
+// limit, but its commands pay for what they make: here 1000 short commands could ask for
+// 1000 large values at one moment.
+const maxWritten = 4
+
+// What a queued command and a watched key take beside their bytes.
+const (
+	queuedOverhead  = 64
+	watchedOverhead = 128
+)
 
 // queues reports whether cmd waits for EXEC instead of running now.
 func (t *transaction) queues(cmd *command) bool {
@@ -39,17 +47,39 @@ func (t *transaction) queues(cmd *command) bool {
 
 // queue keeps a copy of the command line: the arguments lie in the read buffer.
 func (t *transaction) queue(cmd *command, args [][]byte) {
-	kept := make([][]byte, len(args))
+	size := 0
+	for _, arg := range args {
+		size += len(arg)
+	}
+	kept, text := make([][]byte, len(args)), make([]byte, 0, size)
 	for i, arg := range args {
-		kept[i] = bytes.Clone(arg)
+		from := len(text)
+		text = append(text, arg...)
+		kept[i] = text[from:len(text):len(text)]
 	}
 	t.queued = append(t.queued, queuedCommand{cmd, kept})
+	t.bytes += queuedOverhead + size + len(args)*int(unsafe.Sizeof(kept[0]))
 }
 
 func (t *transaction) spoil() { t.spoiled = t.open }
 
-// reset forgets the queue and the watched keys.
-func (t *transaction) reset() { *t = transaction{} }
+// resetTransaction forgets the queue and the watched keys.
+func (c *conn) resetTransaction() {
+	c.transaction = transaction{}
+	c.watching.Store(nil)
+}
+
+// watch remembers a key's mark.
+func (c *conn) watch(k storage.Key, mark storage.Mark) {
+	t := &c.transaction
+	if t.watched == nil {
+		t.watched = &watchlist{marks: map[watchedName]storage.Mark{}}
+		c.watching.Store(t.watched)
+	}
+	if t.watched.add(k, mark) {
+		t.bytes += watchedOverhead + len(k.Name)
+	}
+}
 
 func runMulti(c *call) error {
 	if c.transaction.open {
@@ -64,13 +94,15 @@ func runDiscard(c *call) error {
 	if !c.transaction.open {
 		return errDiscardNoMulti
 	}
-	c.transaction.reset()
+	c.resetTransaction()
 	c.out.ok()
 	return nil
 }
 
 func runUnwatch(c *call) error {
-	c.transaction.watched = nil
+	if c.tx == nil { // inside EXEC the keys are forgotten already
+		c.resetTransaction() // outside MULTI nothing is queued
+	}
 	c.out.ok()
 	return nil
 }
@@ -85,7 +117,7 @@ func runWatch(c *call) error {
 	if err != nil {
 		return err
 	}
-	var marks []watchedKey
+	marks := make([]storage.Mark, 0, len(scope.Keys))
 	err = c.transact(scope, false, func(tx *storage.Tx) error {
 		marks = marks[:0]
 		for _, k := range scope.Keys {
@@ -93,29 +125,30 @@ func runWatch(c *call) error {
 			if err != nil {
 				return err
 			}
-			marks = append(marks, watchedKey{storage.Key{DB: k.DB, Name: bytes.Clone(k.Name)}, mark})
+			marks = append(marks, mark)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for _, m := range marks {
-		if !c.transaction.watches(m.key) {
-			c.transaction.watched = append(c.transaction.watched, m)
-		}
+	for i, mark := range marks {
+		c.watch(scope.Keys[i], mark)
 	}
 	c.out.ok()
 	return nil
 }
 
-func (t *transaction) watches(k storage.Key) bool {
-	for _, w := range t.watched {
-		if w.key.DB == k.DB && bytes.Equal(w.key.Name, k.Name) {
-			return true
-		}
+// refuse tells the transaction that a gate did not let a command through, and returns what
+// the client is told: an EXEC takes the whole transaction with it.
+func (c *conn) refuse(cmd *command, err error) error {
+	if cmd == nil || cmd.name != "exec" {
+		c.transaction.spoil()
+		return err
 	}
-	return false
+	c.resetTransaction()
+	reason := strings.TrimPrefix(string(c.translate(err)), "ERR ")
+	return replyError("EXECABORT Transaction discarded because of: " + reason)
 }
 
 // errChanged ends an EXEC whose watched keys were changed.
@@ -128,7 +161,8 @@ func runExec(c *call) error {
 	if !t.open {
 		return errExecNoMulti
 	}
-	c.transaction.reset()
+	c.transaction = transaction{}
+	defer c.watching.Store(nil) // a SWAPDB up to the moment of the update counts
 	if t.spoiled {
 		return errExecAbort
 	}
@@ -136,11 +170,11 @@ func runExec(c *call) error {
 	if err != nil {
 		return err
 	}
-	begin, db := len(c.out.b), c.db
+	begin, db, user := len(c.out.b), c.db, c.user
 	err = c.transact(scope, update, func(tx *storage.Tx) error {
 		c.out.b = c.out.b[:begin]
-		c.db = db
-		if err := t.unchanged(tx); err != nil {
+		c.db, c.user = db, user
+		if err := t.watched.unchanged(tx); err != nil {
 			return err
 		}
 		return c.runQueue(&t, tx)
@@ -155,27 +189,23 @@ func runExec(c *call) error {
 	return err
 }
 
-// unchanged returns errChanged unless every watched key is as it was at WATCH.
-func (t *transaction) unchanged(tx *storage.Tx) error {
-	for _, w := range t.watched {
-		mark, err := tx.Mark(w.key)
-		if err != nil {
-			return err
-		}
-		if mark != w.mark {
-			return errChanged
-		}
-	}
-	return nil
-}
-
 func (c *call) runQueue(t *transaction, tx *storage.Tx) error {
 	c.out.array(len(t.queued))
 	for _, q := range t.queued {
 		begin := len(c.out.b)
+		if err := c.permitQueued(q); err != nil {
+			c.srv.stats.rejected(q.cmd)
+			c.out.fail(c.replyTo(err))
+			continue
+		}
 		c.srv.stats.called(q.cmd)
 		err := q.cmd.run(&call{conn: c.conn, cmd: q.cmd, args: q.args, tx: tx})
-		if err == nil {
+		switch {
+		case !c.out.fits(0):
+			return errOutputLimit
+		case tx.Written() > maxWritten*c.in.limits.bulk:
+			return errExecSize
+		case err == nil:
 			continue
 		}
 		c.srv.stats.failed(q.cmd)
@@ -192,9 +222,7 @@ func (c *call) runQueue(t *transaction, tx *storage.Tx) error {
 // execScope joins the scopes of the queued commands and the watched keys, following
 // SELECT, and tells whether any of them writes.
 func (c *call) execScope(t *transaction) (scope storage.Scope, update bool, err error) {
-	for _, w := range t.watched {
-		scope.Keys = append(scope.Keys, w.key)
-	}
+	scope.Keys = t.watched.keys()
 	db := c.db
 	defer func() { c.db = db }()
 	for _, q := range t.queued {

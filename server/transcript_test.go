@@ -36,7 +36,7 @@ const transcriptStart = ttl.Instant(1_700_000_000_000)
 //	end                  reads up to the end of the connection
 //	advance 60s          moves the clock
 //	pipeline             sends the rest of the block in one piece, then reads the replies
-//	server password=x databases=4
+//	server password=x databases=4 "user=alice on nopass"
 //	                     starts the server with these settings; only as the first line
 //
 // Replies look as redis-cli shows them, except that "(nil)", "(null)" and "(nil array)"
@@ -208,6 +208,7 @@ func (s *stage) start(words []string) {
 		s.t.Fatal("the server runs already")
 	}
 	var config Config
+	var users []string
 	for _, word := range words {
 		name, text, _ := strings.Cut(word, "=")
 		var err error
@@ -216,6 +217,8 @@ func (s *stage) start(words []string) {
 			config.Settings.Password = text
 		case "databases":
 			config.Databases, err = strconv.Atoi(text)
+		case "user":
+			users = append(users, text)
 		case "maxclients":
 			config.Settings.MaxClients, err = strconv.Atoi(text)
 		default:
@@ -224,6 +227,10 @@ func (s *stage) start(words []string) {
 		if err != nil {
 			s.t.Fatalf("%s: %v", word, err)
 		}
+	}
+	var err error
+	if config.Users, err = ParseUsers(users); err != nil {
+		s.t.Fatal(err)
 	}
 	_, s.addr = startServer(s.t, s.clock, config)
 }

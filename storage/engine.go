@@ -17,8 +17,9 @@ type Engine interface {
 	// fn may run more than once and must have no effect outside itself that a second
 	// run does not overwrite. The error is fn's or the engine's.
 	//
-	// The returned Barrier stands for the newest change fn can have seen: whoever shows
-	// what fn read to somebody else passes the barrier to Sync first.
+	// The returned Barrier stands for the newest change fn can have seen, also if fn
+	// failed: whoever shows what fn read to somebody else, be it an error that rests on it,
+	// passes the barrier to Sync first.
 	View(ctx context.Context, scope Scope, fn func(Reader) error) (Barrier, error)
 
 	// Update calls fn with a transaction over scope and applies what fn wrote, all of it
@@ -65,9 +66,9 @@ type Reader interface {
 	Stat(k Key) (r Record, found bool, err error)
 	// Generation returns a number that grows whenever k is created: a Put where there was
 	// no record, or after a Delete in the same transaction, even if the transaction deletes
-	// it again. Removing a record, by Sweep too, does not make it grow. It may grow at other
-	// moments and means nothing after a restart. Two equal generations say that a key
-	// absent at both moments was absent in between.
+	// it again. Removing a record, by Sweep too, does not make it grow, nor does Swap. It
+	// may grow at other moments and means nothing after a restart. Two equal generations
+	// say that a key absent at both moments was absent in between, but for Swap.
 	Generation(k Key) (uint64, error)
 	// Len returns the size of a database in constant time, the transaction's own changes
 	// included. It needs no scope; without Whole it tells of some instant during the call.

@@ -60,6 +60,8 @@ type Tx struct {
 	reader Reader
 	writer Txn // nil in a View
 	now    ttl.Instant
+
+	written int
 }
 
 // Now returns the one instant by which this transaction judges every deadline.
@@ -102,18 +104,23 @@ func (tx *Tx) Put(k Key, r Record) error {
 	if err != nil {
 		return err
 	}
-	due := r.Deadline.Due(tx.now)
-	if found && (due || old.Deadline.Due(tx.now)) {
+	if found && old.Deadline.Due(tx.now) {
 		// Putting over the remains of a dead record creates the key: WATCH must see it.
 		if err := tx.writer.Delete(k); err != nil {
 			return err
 		}
 	}
-	if due {
-		return nil
+	tx.written += len(r.Value)
+	if err := tx.writer.Put(k, r); err != nil || !r.Deadline.Due(tx.now) {
+		return err
 	}
-	return tx.writer.Put(k, r)
+	// It lived for no time, but it was there: WATCH must see that, too.
+	return tx.writer.Delete(k)
 }
+
+// Written returns how many bytes of values were Put so far, those that were overwritten or
+// deleted again included.
+func (tx *Tx) Written() int { return tx.written }
 
 // SetDeadline moves the deadline of the live record under k; a deadline that is due
 // already ends the record. It returns ErrNotFound if there is none.

@@ -22,6 +22,7 @@ type config struct {
 	port           uint16
 	unixSocket     string
 	unixSocketPerm fs.FileMode
+	tls            tlsConfig
 
 	dir        string
 	durability sessiond.Durability
@@ -29,6 +30,8 @@ type config struct {
 	cacheBytes int64
 
 	password   string
+	users      []string
+	aclFile    string
 	maxClients int
 	idle       time.Duration
 	logLevel   slog.Level
@@ -54,7 +57,8 @@ func newFlags() *flags {
 
 	set.StringSliceVar(&f.bind, "bind", []string{"127.0.0.1"},
 		"`addresses` to listen on, with commas between or the flag repeated; * is all of them, \"\" none (Unix socket only)")
-	set.Uint16Var(&f.port, "port", 6379, "TCP `port`; 0 takes a free one, which the first line of output tells")
+	set.Uint16Var(&f.port, "port", 6379, "TCP `port`; 0 takes a free one, which the first line of output tells, or beside --tls-port none")
+	f.tls.addFlags(set)
 	set.StringVar(&f.unixSocket, "unixsocket", "", "`path` of a Unix socket to listen on, too")
 	set.StringVar(&f.typed.unixSocketPerm, "unixsocketperm", "700", "permission of the Unix socket, `octal`")
 	set.StringVar(&f.dir, "dir", "./sessiond-data", "`folder` of the data; it is made if need be")
@@ -65,6 +69,9 @@ func newFlags() *flags {
 	set.IntVar(&f.databases, "databases", 16, "`number` of databases")
 	set.Int64Var(&f.cacheBytes, "cache-bytes", 256<<20, "`bytes` of memory for recently used sessions")
 	set.StringVar(&f.password, "requirepass", "", "`password` clients log in with; better given by the environment")
+	set.StringArrayVar(&f.users, "user", nil,
+		"ACL `user`, a name and its rules as in redis.conf: \"alice on >secret ~sess:* +@read +set\"; repeat the flag for more, or the variable's line")
+	set.StringVar(&f.aclFile, "aclfile", "", "`file` of ACL users, in Redis' format, in place of --user and --requirepass")
 	set.IntVar(&f.maxClients, "maxclients", 10000, "`number` of clients at once")
 	set.IntVar(&f.typed.timeout, "timeout", 0, "`seconds` a client may be silent; 0 is forever")
 	set.StringVar(&f.typed.logLevel, "loglevel", "notice",
@@ -126,8 +133,8 @@ func (f *flags) readEnvironment(getenv func(string) string) error {
 		switch {
 		case first != nil, value == "", given[flag.Name], flag.Name == "help", flag.Name == "version":
 			return
-		case flag.Name == "port" && strings.HasPrefix(value, "tcp://"):
-			return // Kubernetes sets this one for a Service that is called sessiond
+		case strings.HasSuffix(flag.Name, "port") && strings.HasPrefix(value, "tcp://"):
+			return // Kubernetes sets these for a Service that is called sessiond or sessiond-tls
 		}
 		err := f.set.Set(flag.Name, value)
 		var wrong *pflag.InvalidValueError
@@ -141,15 +148,16 @@ func (f *flags) readEnvironment(getenv func(string) string) error {
 
 // invalid says what is wrong with the value of a flag or a variable.
 func invalid(name string, err *pflag.InvalidValueError) error {
-	reason := errors.Unwrap(err)
-	var number *strconv.NumError
-	if errors.As(reason, &number) {
-		reason = number.Err
-		if errors.Is(reason, strconv.ErrSyntax) {
-			reason = errors.New("not a whole number")
-		}
+	reason := "not a whole number"
+	switch err.GetFlag().Value.Type() {
+	case "uint16":
+		reason = "not a whole number from 0 to 65535"
+	case "bool":
+		reason = "neither true nor false"
+	case "stringSlice":
+		reason = "not a list"
 	}
-	return usagef("%s %q: %w", name, err.GetValue(), reason)
+	return usagef("%s %q: %s", name, err.GetValue(), reason)
 }
 
 // check turns what was typed into what it means.
@@ -157,8 +165,12 @@ func (f *flags) check() (config, error) {
 	c := f.config
 	c.idle = time.Duration(f.typed.timeout) * time.Second
 	c.bind = splitAddresses(f.bind)
+	c.users = splitUsers(f.users)
 	var err error
 	if c.durability, err = f.parseDurability(); err != nil {
+		return config{}, err
+	}
+	if c.tls, err = f.checkTLS(); err != nil {
 		return config{}, err
 	}
 	if c.logLevel, err = parseLevel(f.typed.logLevel); err != nil {
@@ -235,6 +247,33 @@ func splitAddresses(values []string) []string {
 		addresses = append(addresses, strings.Fields(value)...)
 	}
 	return addresses
+}
+
+// splitUsers takes several users in one value, a line for each: a variable cannot be
+// repeated.
+func splitUsers(values []string) []string {
+	var users []string
+	for line := range strings.SplitSeq(strings.Join(values, "\n"), "\n") {
+		if line = strings.TrimSpace(line); line != "" {
+			users = append(users, line)
+		}
+	}
+	return users
+}
+
+// loginOptional reports whether clients may do without a password.
+func (c config) loginOptional() (bool, error) {
+	optional, err := sessiond.Options{Password: c.password, Users: c.users, ACLFile: c.aclFile}.LoginOptional()
+	switch {
+	case err == nil:
+	case c.aclFile == "":
+		err = usagef("--user: %w", err)
+	case len(c.users) > 0 || c.password != "":
+		err = usagef("--aclfile %s: %w", c.aclFile, err)
+	default:
+		err = fmt.Errorf("--aclfile: %w", err)
+	}
+	return optional, err
 }
 
 // String says where the data is and how safe, for the line that says that sessiond serves.

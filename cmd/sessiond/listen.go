@@ -6,57 +6,81 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"strconv"
 	"syscall"
 	"time"
 )
 
-// resolve returns the TCP addresses to listen on. One that others can reach needs a
-// password, or anybody on the network could read and forge every session.
+// resolve returns the addresses to listen on. One that others can reach needs a password
+// or certificates, or anybody on the network could read and forge every session.
 func (c config) resolve() ([]*net.TCPAddr, error) {
+	open, err := c.loginOptional()
+	if err != nil {
+		return nil, err
+	}
 	var addrs []*net.TCPAddr
 	for _, host := range c.bind {
 		name := host
 		if host == "*" {
 			name = ""
 		}
-		addr, err := net.ResolveTCPAddr("tcp", net.JoinHostPort(name, strconv.Itoa(int(c.port))))
+		addr, err := net.ResolveTCPAddr("tcp", net.JoinHostPort(name, "0"))
 		if err != nil {
 			return nil, usagef("--bind %s: %w", host, err)
 		}
-		if c.password == "" && !addr.IP.IsLoopback() {
-			return nil, usagef("--bind %s can be reached from other machines, and no password is set: "+
-				"set SESSIOND_REQUIREPASS (or --requirepass), or bind to 127.0.0.1", host)
+		if open && !c.needsCertificate() && !addr.IP.IsLoopback() {
+			remedy := "set SESSIOND_REQUIREPASS (or --requirepass), or bind to 127.0.0.1"
+			if c.tls.enabled {
+				remedy += ", or serve TLS only (--port 0) and ask every client for a certificate (--tls-auth-clients yes)"
+			}
+			return nil, usagef("--bind %s can be reached from other machines, and no password is set: %s", host, remedy)
 		}
 		addrs = append(addrs, addr)
 	}
 	return addrs, nil
 }
 
-// listen opens all listeners, or none. A port chosen by the system for the first address
-// is used for all of them.
-func (c config) listen(addrs []*net.TCPAddr) (listeners []net.Listener, err error) {
+// listen opens all listeners, or none. A nil certs means no TLS.
+func (c config) listen(addrs []*net.TCPAddr, certs *certificates) (listeners []net.Listener, err error) {
 	defer func() {
 		if err != nil {
 			closeAll(listeners)
 			listeners = nil
 		}
 	}()
-	for _, addr := range addrs {
-		if len(listeners) > 0 {
-			addr.Port = listeners[0].Addr().(*net.TCPAddr).Port
+	if c.plain() {
+		if listeners, err = listenTCP(addrs, int(c.port), "--port"); err != nil {
+			return listeners, err
 		}
-		ln, err := net.ListenTCP(network(addr), addr)
+	}
+	if certs != nil {
+		below, err := listenTCP(addrs, int(c.tls.port), "--tls-port")
+		for _, ln := range below {
+			listeners = append(listeners, newTLSListener(ln, c.tls, certs))
+		}
 		if err != nil {
-			return listeners, listenError(addr, err)
+			return listeners, err
 		}
-		listeners = append(listeners, ln)
 	}
 	if c.unixSocket != "" {
 		ln, err := listenUnix(c.unixSocket, c.unixSocketPerm)
 		if err != nil {
 			return listeners, fmt.Errorf("listen on %s: %w", c.unixSocket, err)
 		}
+		listeners = append(listeners, ln)
+	}
+	return listeners, nil
+}
+
+// listenTCP listens on one port of every address. A port chosen by the system for the
+// first is used for all of them. Beside an error it returns the listeners it opened.
+func listenTCP(addrs []*net.TCPAddr, port int, flag string) (listeners []net.Listener, err error) {
+	for _, addr := range addrs {
+		at := &net.TCPAddr{IP: addr.IP, Zone: addr.Zone, Port: port}
+		ln, err := net.ListenTCP(network(at), at)
+		if err != nil {
+			return listeners, listenError(at, flag, err)
+		}
+		port = ln.Addr().(*net.TCPAddr).Port
 		listeners = append(listeners, ln)
 	}
 	return listeners, nil
@@ -80,10 +104,10 @@ func network(addr *net.TCPAddr) string {
 	}
 }
 
-func listenError(addr *net.TCPAddr, err error) error {
+func listenError(addr *net.TCPAddr, flag string, err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("listen on %s: another program uses that port (perhaps Redis or a second sessiond): "+
-			"stop it, or choose another --port", addr)
+			"stop it, or choose another %s", addr, flag)
 	}
 	// The address is in the message already.
 	var op *net.OpError

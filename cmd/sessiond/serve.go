@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -26,10 +27,16 @@ func serve(c config, stdout, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	certs, err := loadCertificates(c.tls, log)
+	if err != nil {
+		return err
+	}
+	defer onHangup(func() { certs.reload(log) })()
 	signals := make(chan os.Signal, 2) // the one that stops, the one that hurries
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
 	asked := make(chan struct{})
+	defer keepMemory(c.cacheBytes)()
 
 	store, err := sessiond.Open(c.dir, sessiond.Options{
 		Durability:  c.durability,
@@ -37,6 +44,8 @@ func serve(c config, stdout, stderr io.Writer) (err error) {
 		CacheBytes:  c.cacheBytes,
 		Logger:      log,
 		Password:    c.password,
+		Users:       c.users,
+		ACLFile:     c.aclFile,
 		MaxClients:  c.maxClients,
 		IdleTimeout: c.idle,
 		OnShutdown:  func() { close(asked) },
@@ -49,7 +58,7 @@ func serve(c config, stdout, stderr io.Writer) (err error) {
 			err = closeErr
 		}
 	}()
-	listeners, err := c.listen(addrs)
+	listeners, err := c.listen(addrs, certs)
 	if err != nil {
 		return err
 	}
@@ -75,6 +84,23 @@ func serve(c config, stdout, stderr io.Writer) (err error) {
 	return nil
 }
 
+// onHangup calls fn at each SIGHUP, until the function it returns has returned.
+func onHangup(fn func()) (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	var running sync.WaitGroup
+	running.Go(func() { // ends with the channel
+		for range signals {
+			fn()
+		}
+	})
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+		running.Wait()
+	}
+}
+
 // stop lets the clients finish, for drainTime or until the next signal.
 func stop(store *sessiond.Store, signals <-chan os.Signal, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
@@ -95,6 +121,9 @@ func joinAddresses(listeners []net.Listener) string {
 	names := make([]string, len(listeners))
 	for i, ln := range listeners {
 		names[i] = ln.Addr().String()
+		if _, ok := ln.(*tlsListener); ok {
+			names[i] += " (TLS)"
+		}
 	}
 	return strings.Join(names, ", ")
 }

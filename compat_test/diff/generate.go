@@ -24,11 +24,11 @@ type generated struct {
 }
 
 // leftOut of the random run: what ends connections or silences them, what works on the whole
-// process, what answers with a text of its own, and what the oracle has not. Stories have
-// them.
+// process, what answers with a text of its own, what the oracle has not, and MEMORY USAGE,
+// for which the oracle shows keys that are dead but not swept. Stories have them.
 var leftOut = map[string]bool{
 	"quit": true, "shutdown": true, "debug": true, "save": true, "bgsave": true, "client kill": true, "client reply": true,
-	"config set": true, "config get": true, "config rewrite": true, "config resetstat": true, "client setinfo": true, "client no-touch": true,
+	"config set": true, "config get": true, "config rewrite": true, "config resetstat": true, "client setinfo": true, "client no-touch": true, "memory usage": true,
 }
 
 // weights of the commands that are to come more or less often than defaultWeight.
@@ -39,15 +39,15 @@ var weights = map[string]int{
 	"watch": 12, "select": 4, "flushall": 1, "flushdb": 1, "swapdb": 2, "exec": 1, "discard": 1, "unwatch": 2, "reset": 1,
 	"hello": 4, "auth": 1, "readonly": 1, "readwrite": 1, "info": 1, "role": 1, "time": 1, "lastsave": 1, "dbsize": 2,
 	"client list": 1, "client info": 1, "client id": 1, "client no-evict": 1,
-	"client getname": 2, "client setname": 2, "ping": 3, "echo": 3, "memory usage": 2,
+	"client getname": 2, "client setname": 2, "client": 1, "config": 1, "object": 1, "memory": 1, "ping": 3, "echo": 3,
 }
 
-// plan makes commands ready for generators. Help texts, COMMAND and CLUSTER are left out.
+// plan makes commands ready for generators. Help texts, COMMAND, CLUSTER and ACL are left out.
 func plan(commands []Command) ([]generated, error) {
 	var planned []generated
 	for _, c := range commands {
 		group, sub, _ := strings.Cut(c.Name, " ")
-		if leftOut[c.Name] || sub == "help" || group == "command" || group == "cluster" {
+		if leftOut[c.Name] || sub == "help" || group == "command" || group == "cluster" || group == "acl" {
 			continue
 		}
 		syntax, err := parseSyntax(c.Syntax)

@@ -27,11 +27,11 @@ func rulesOfNature(args []string) Rule {
 			return Rule{kind: sorted}
 		}
 		return Rule{kind: shape}
-	case "ttl", "expiretime", "object idletime":
+	case "ttl", "expiretime":
 		return Rule{kind: approx, tolerance: toleranceSeconds}
 	case "pttl", "pexpiretime":
 		return Rule{kind: approx, tolerance: toleranceSeconds * 1000}
-	case "randomkey", "client id", "client list", "client info", "info", "time", "lastsave", "dbsize":
+	case "randomkey", "object idletime", "client id", "client list", "client info", "info", "time", "lastsave", "dbsize":
 		return Rule{kind: shape} // dbsize: Redis counts the dead, until it sweeps them
 	}
 	return Rule{}

@@ -58,7 +58,7 @@ func (d Difference) signature() string {
 	outline := func(reply string) string {
 		v, _ := parse(reply)
 		if v.kind == '-' {
-			return v.text
+			return v.text[:min(len(v.text), 30)]
 		}
 		return string(v.kind) + strconv.FormatBool(v.null)
 	}

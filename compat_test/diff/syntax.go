@@ -71,8 +71,8 @@ func (p *syntaxParser) alternatives(closing string) (node, error) {
 				return all[0], nil
 			}
 			return all, nil
-		case "":
-			return nil, fmt.Errorf("no %s", closing)
+		case "", "]", ">":
+			return nil, fmt.Errorf("%q where %q belongs", token, closing)
 		case "|":
 			all, current = append(all, current), nil
 		case "[":

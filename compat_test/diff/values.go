@@ -128,9 +128,6 @@ func (g *generator) deadline(name string) string {
 // settled reports whether no deadline in the line comes due within an hour or did within
 // the last. Spoiled lines can have such deadlines.
 func settled(line []string) bool {
-	if len(line) == 0 {
-		return true
-	}
 	switch name := strings.ToLower(line[0]); name {
 	case "setex", "expire":
 		return len(line) < 3 || farFromNow("ex", line[2])

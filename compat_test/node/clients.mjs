@@ -1,6 +1,6 @@
 // How each node client library connects. `at` is where and as whom:
-// {host, port}, and optionally user, password, db; with reconnect, a lost connection is
-// made again in the client's default manner.
+// {host, port}, and optionally user, password, db; with tls, {ca, cert, key}, encrypted;
+// with reconnect, a lost connection is made again in the client's default manner.
 //
 // open() resolves to {client, close} once the client has logged in and may be used, and
 // rejects with the client's own error if the server refuses it.
@@ -48,17 +48,17 @@ async function openRedis0(redis, { host, port, password, db }) {
 }
 
 // node_redis 2 and 3.
-async function openCallback(redis, { host, port, user, password, db }) {
-  const client = redis.createClient({ host, port, user, password, db })
+async function openCallback(redis, { host, port, user, password, db, tls }) {
+  const client = redis.createClient({ host, port, user, password, db, tls })
   await ready(client, () => client.end(false))
   return { client, close: () => client.end(false) }
 }
 
 // node-redis 4, 5 and 6.
-async function openPromise(redis, { host, port, user, password, db, reconnect }, options) {
+async function openPromise(redis, { host, port, user, password, db, tls, reconnect }, options) {
   const client = redis.createClient({
     ...options,
-    socket: { host, port, ...(reconnect ? {} : { reconnectStrategy: false }) },
+    socket: { host, port, ...(tls ? { tls: true, ...tls } : {}), ...(reconnect ? {} : { reconnectStrategy: false }) },
     username: user,
     password,
     database: db,
@@ -68,13 +68,14 @@ async function openPromise(redis, { host, port, user, password, db, reconnect },
   return { client, close: () => (client.destroy ? client.destroy() : client.disconnect()) }
 }
 
-async function openIoredis(Redis, { host, port, user, password, db, reconnect }) {
+async function openIoredis(Redis, { host, port, user, password, db, tls, reconnect }) {
   const client = new Redis({
     host,
     port,
     username: user,
     password,
     db,
+    tls,
     ...(reconnect ? {} : { retryStrategy: () => null }),
   })
   await ready(client, () => client.disconnect())

@@ -247,7 +247,8 @@ func (tx *modelTxn) Swap(a, b int) error {
 		tx.remove(k)
 	}
 	for k, r := range moved {
-		tx.set(k, r)
+		tx.remember(k)
+		tx.records[k] = r
 	}
 	return nil
 }

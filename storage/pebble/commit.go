@@ -16,8 +16,8 @@ func (tx *txn) commit() (storage.Barrier, error) {
 		return storage.Barrier{}, nil
 	}
 	e := tx.e
-	for _, hash := range tx.created {
-		e.generations.bump(hash)
+	for _, generation := range tx.created {
+		generation.Add(1)
 	}
 	b := e.db.NewBatch()
 	if err := tx.build(b); err != nil {
@@ -46,7 +46,6 @@ func (tx *txn) commit() (storage.Barrier, error) {
 	e.index.notice(tx.earliest)
 	if tx.swapped {
 		e.layout.spaces = tx.spaces
-		e.generations.all.Add(1)
 	}
 	barrier := e.order.end(tx.lasting())
 	tx.mark(barrier)

@@ -151,20 +151,16 @@ type layout struct {
 	spaces spaces
 }
 
-// generations counts creations by hash. Keys share counters; a counter that grew for
-// another key costs a WATCH a needless retry, no more.
-type generations struct {
-	all  atomic.Uint64
-	some [1 << generationBits]atomic.Uint64
-}
+// generations counts creations by database and hash. Keys share counters; a counter that
+// grew for another key costs a WATCH a needless retry, no more.
+type generations [1 << generationBits]atomic.Uint64
 
 const generationBits = 16
 
-func (g *generations) of(hash uint64) uint64 {
-	return g.all.Load() + g.some[hash>>(hashBits-generationBits)].Load()
+func (g *generations) at(db int, hash uint64) *atomic.Uint64 {
+	// The odd factor keeps one name in different databases apart.
+	return &g[(hash>>(hashBits-generationBits)+uint64(db)*40503)%uint64(len(g))]
 }
-
-func (g *generations) bump(hash uint64) { g.some[hash>>(hashBits-generationBits)].Add(1) }
 
 // revisions hands out revisions. Those up to reserved may be used: the store says so.
 type revisions struct {

@@ -41,6 +41,9 @@ const (
 	blockSize           = 8 << 10
 	bloomBits           = 10
 	exitFatal           = 3
+
+	// Open tables, and the logs, manifests and tables in the making beside them.
+	maxTableFiles, minTableFiles, otherFiles = 1000, 64, 64
 )
 
 // pebbleFormat is Pebble's own format of the store. It is held below FormatWALSyncChunks on
@@ -95,6 +98,7 @@ func (o Options) pebble(fs vfs.FS, lock *pebbledb.Lock) *pebbledb.Options {
 		FS:                          fs,
 		Lock:                        lock,
 		Logger:                      pebbleLogger{o.Logger, o.Fatal},
+		MaxOpenFiles:                tableFiles(),
 		Merger:                      addMerger,
 		MemTableSize:                o.memTableSize,
 		MemTableStopWritesThreshold: memTables,

@@ -194,7 +194,7 @@ func (r *reader) value(p place, name []byte, x entry) ([]byte, error) {
 // Generation implements storage.Reader.
 func (r *reader) Generation(k storage.Key) (uint64, error) {
 	p, err := r.find(k)
-	return r.e.generations.of(p.hash()), err
+	return r.e.generations.at(k.DB, p.hash()).Load(), err
 }
 
 // lookBeyond makes the layout readable without a stripe, until done is called.

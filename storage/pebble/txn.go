@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync/atomic"
 
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/ttl"
@@ -30,8 +31,8 @@ type txn struct {
 	heads   map[place]int // index of the first cell of a place; nil while there are few cells
 	flushed []uint16      // spaces that were emptied; cells of theirs came later
 	swapped bool
-	created []uint64 // hashes of the records that were created, gone again or not
-	newest  uint64   // largest revision that was drawn
+	created []*atomic.Uint64 // generations of the records that were created, gone again or not
+	newest  uint64           // largest revision that was drawn
 
 	// Set by build.
 	diffs    []difference // of the spaces' sizes
@@ -142,7 +143,7 @@ func (tx *txn) Put(k storage.Key, r storage.Record) error {
 		return err
 	}
 	if !c.exists {
-		tx.created = append(tx.created, c.place.hash())
+		tx.created = append(tx.created, tx.e.generations.at(k.DB, c.place.hash()))
 	}
 	c.exists, c.changed, c.replaced = true, true, true
 	c.value = r.Value

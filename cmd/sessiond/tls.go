@@ -1,0 +1,75 @@
+package main
+
+import "github.com/spf13/pflag"
+
+// tlsConfig is what the TLS flags ask for.
+type tlsConfig struct {
+	enabled bool // --tls-port was given, be it 0
+	port    uint16
+	files   certificateFiles
+	auth    string // whether a client needs a certificate: yes, no or optional
+}
+
+func (c *tlsConfig) addFlags(set *pflag.FlagSet) {
+	set.Uint16Var(&c.port, "tls-port", 0,
+		"TCP `port` for TLS, beside --port or, with --port 0, alone; 0 takes a free one")
+	set.StringVar(&c.files.certificate, "tls-cert-file", "", "`path` of the certificate, PEM; SIGHUP reads the files again")
+	set.StringVar(&c.files.key, "tls-key-file", "", "`path` of its private key, PEM")
+	set.StringVar(&c.files.ca, "tls-ca-cert-file", "", "`path` of the CA certificates for clients, PEM")
+	set.StringVar(&c.files.caDir, "tls-ca-cert-dir", "", "`folder` of such files")
+	set.StringVar(&c.auth, "tls-auth-clients", "",
+		"`who` needs a client certificate: yes, no or optional (default yes with a CA, otherwise no)")
+}
+
+// checkTLS completes what the flags say. Redis asks clients for a certificate unless
+// told otherwise, and does not start without a CA to check it with; so do we when a CA is
+// given. Without one, certificates cannot have been meant.
+func (f *flags) checkTLS() (tlsConfig, error) {
+	c := f.config.tls
+	c.enabled = f.set.Changed("tls-port")
+	if !c.enabled {
+		return c, f.refuseIdleTLS()
+	}
+	hasCA := c.files.ca != "" || c.files.caDir != ""
+	if c.auth == "" {
+		c.auth = "no"
+		if hasCA {
+			c.auth = "yes"
+		}
+	}
+	switch {
+	case c.files.certificate == "":
+		return c, usagef("--tls-port: --tls-cert-file is needed, too")
+	case c.files.key == "":
+		return c, usagef("--tls-cert-file: --tls-key-file is needed, too")
+	case c.auth != "yes" && c.auth != "no" && c.auth != "optional":
+		return c, usagef("--tls-auth-clients %q is none of yes, no, optional", c.auth)
+	case c.auth != "no" && !hasCA:
+		return c, usagef("--tls-auth-clients %s: --tls-ca-cert-file or --tls-ca-cert-dir is needed, too", c.auth)
+	case c.port != 0 && c.port == f.port:
+		return c, usagef("--tls-port %d: --port is the same", c.port)
+	case len(splitAddresses(f.bind)) == 0:
+		return c, usagef("--tls-port: --bind has no address")
+	}
+	return c, nil
+}
+
+// refuseIdleTLS refuses flags without effect: whoever gives them believes in encryption.
+func (f *flags) refuseIdleTLS() error {
+	for _, name := range []string{
+		"tls-cert-file", "tls-key-file", "tls-ca-cert-file", "tls-ca-cert-dir", "tls-auth-clients",
+	} {
+		if f.set.Changed(name) {
+			return usagef("--%s: --tls-port is needed, too", name)
+		}
+	}
+	return nil
+}
+
+// plain reports whether there is a port without TLS. As in Redis, --port 0 beside a TLS
+// port means none; by itself it means any.
+func (c config) plain() bool { return c.port != 0 || !c.tls.enabled }
+
+// needsCertificate reports whether nobody gets as far as a command without a certificate,
+// the Unix socket apart.
+func (c config) needsCertificate() bool { return !c.plain() && c.tls.auth == "yes" }

@@ -1,0 +1,46 @@
+package server
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// budget is a number of bytes that many may use together. It is safe for concurrent use.
+type budget struct{ left atomic.Int64 }
+
+func newBudget(bytes int64) *budget {
+	b := &budget{}
+	b.left.Store(bytes)
+	return b
+}
+
+// take reserves n bytes; ok is false, and nothing is reserved, if so many are not left.
+func (b *budget) take(n int) (ok bool) {
+	if b.left.Add(-int64(n)) < 0 {
+		b.left.Add(int64(n))
+		return false
+	}
+	return true
+}
+
+// give returns n bytes that were taken.
+func (b *budget) give(n int) { b.left.Add(int64(n)) }
+
+// replyBuffers lends connections the memory they build replies in, so that those which
+// wait for their client hold none. The zero value is ready to use, also concurrently.
+type replyBuffers struct{ pool sync.Pool }
+
+// take returns an empty buffer.
+func (r *replyBuffers) take() []byte {
+	if b, ok := r.pool.Get().(*[]byte); ok {
+		return (*b)[:0]
+	}
+	return make([]byte, 0, 512)
+}
+
+// give takes a buffer back that nobody uses any more. A large one is let go.
+func (r *replyBuffers) give(b []byte) {
+	if cap(b) > 0 && cap(b) <= 2*flushSize {
+		r.pool.Put(&b)
+	}
+}

@@ -1,0 +1,37 @@
+package server
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/sessiond/sessiond/ttl"
+)
+
+var errHTTP = errors.New("HTTP on a port of Redis' protocol")
+
+// refuseHTTP ends a connection that says POST or Host: a web page makes its visitor's
+// browser send a request to this port, with commands in its body. Nothing is answered, as
+// in Redis.
+func (c *conn) refuseHTTP(args [][]byte) error {
+	if !equalFold(args[0], "POST") && !equalFold(args[0], "HOST:") {
+		return nil
+	}
+	if c.srv.httpWarning.due() {
+		c.srv.log.Warn("client closed: it sent an HTTP request; perhaps somebody attacks through a browser",
+			"client", c.id, "addr", c.remoteAddr())
+	}
+	return errHTTP
+}
+
+// warningPause is how long a warning that anybody can provoke is not repeated.
+const warningPause = time.Minute
+
+// warning keeps strangers from filling the log. It is safe for concurrent use.
+type warning struct{ next atomic.Int64 }
+
+// due reports whether the warning is to be logged now.
+func (w *warning) due() bool {
+	now, next := int64(ttl.System.Now()), w.next.Load()
+	return now >= next && w.next.CompareAndSwap(next, now+warningPause.Milliseconds())
+}
