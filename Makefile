@@ -2,7 +2,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 ERRCHECK    = github.com/kisielk/errcheck@v1.30.0
 
-FUZZTIME  ?= 30s
+FUZZTIME  ?= 60s
 BENCHTIME ?= 1s
 # The black-box tests start many processes; a machine that hangs ends after this.
 TIMEOUT   ?= 15m
@@ -10,7 +10,7 @@ TIMEOUT   ?= 15m
 # Each module of the repository, by folder. Only the root is what people import.
 MODULES = . $(patsubst %/go.mod,%,$(wildcard */go.mod))
 
-.PHONY: help setup test unit race lint fuzz compat diff crash bench docs cross
+.PHONY: help setup test unit race lint fuzz compat hostile diff crash bench docs cross
 
 help: ## print this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,13 +37,16 @@ lint: ## gofmt, vet, staticcheck, errcheck and the rules of this repository
 	go run $(ERRCHECK) -ignoretests -exclude .errcheck ./...
 	go test -count=1 ./internal/...
 
-fuzz: ## each fuzz target for FUZZTIME (30s)
+fuzz: ## each fuzz target for FUZZTIME (60s; a quick run: make fuzz FUZZTIME=10s)
 	@set -e; for pkg in $$(go list ./...); do \
 		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 			echo "$$pkg $$target"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x $$pkg; \
 		done; \
 	done
+
+hostile: ## the attacks on a running server, ten times the size
+	cd compat_test && SESSIOND_HOSTILE_SCALE=10 go test -count=1 -timeout 1h -run Hostile .
 
 diff: ## 200000 random commands, compared with redis-server
 	cd compat_test && SESSIOND_DIFF_COMMANDS=200000 go test -count=1 -timeout 1h -run '(?i)diff' ./...

@@ -71,6 +71,7 @@ func (s *Store) startServing(listeners []net.Listener) *server.Server {
 			Keyspace:  s.keyspace,
 			Databases: s.options.Databases,
 			Users:     s.users,
+			Renames:   s.renames,
 			ACLFile:   s.aclFile(),
 			Settings:  s.settings(listeners),
 			Version:   Version,

@@ -78,6 +78,9 @@ type Options struct {
 	// ACLFile is a file of users in the format of Redis' aclfile, in place of Users and
 	// Password. It must exist. ACL LOAD reads it again and ACL SAVE writes it.
 	ACLFile string
+	// RenameCommands gives commands of Serve other names, as the directive rename-command of
+	// redis.conf does: "FLUSHALL wipe" renames one, `FLUSHALL ""` takes it away.
+	RenameCommands []string
 	// MaxClients bounds the clients served at once. Zero means 10000.
 	MaxClients int
 	// IdleTimeout is how long a client may be silent. Zero means forever.
@@ -104,6 +107,7 @@ type Store struct {
 	dir      string
 	options  Options
 	users    *server.Users // as of Open
+	renames  server.Renames
 	engine   storage.Engine
 	keyspace *storage.Keyspace
 
@@ -140,6 +144,10 @@ func Open(dir string, options Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", dir, err)
 	}
+	renames, err := server.ParseRenames(options.RenameCommands)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
 	options.Users = nil // they hold passwords, and users holds only hashes
 	options.Databases = cmp.Or(options.Databases, 16)
 	options.MaxClients = cmp.Or(options.MaxClients, 10000)
@@ -163,6 +171,7 @@ func Open(dir string, options Options) (*Store, error) {
 		dir:      absolute,
 		options:  options,
 		users:    users,
+		renames:  renames,
 		engine:   engine,
 		keyspace: storage.NewKeyspace(engine, options.Clock),
 	}

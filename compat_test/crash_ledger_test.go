@@ -246,7 +246,7 @@ type ledger struct {
 	// ends it when the deadline lies in the past, sessiond when it is reached.
 	afterlife int64
 	rng       *rand.Rand
-	known world
+	known     world
 	// maybe holds the worlds that what was under way could have led to; empty means none
 	// was under way.
 	maybe []world

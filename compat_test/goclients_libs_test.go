@@ -10,6 +10,8 @@ import (
 	"github.com/gomodule/redigo/redis"
 	redis9 "github.com/redis/go-redis/v9"
 	"github.com/redis/rueidis"
+
+	"github.com/sessiond/sessiond/compat_test/proc"
 )
 
 // goRedis9 drives go-redis v9.
@@ -297,7 +299,8 @@ func newRedigoPool(addr string, l login) *redis.Pool {
 		MaxIdle: 4,
 		Dial: func() (redis.Conn, error) {
 			return redis.Dial("tcp", addr, redis.DialUsername(l.username),
-				redis.DialPassword(l.password), redis.DialDatabase(l.db), redis.DialClientName(l.name))
+				redis.DialPassword(l.password), redis.DialDatabase(l.db), redis.DialClientName(l.name),
+				redis.DialReadTimeout(proc.Patience), redis.DialWriteTimeout(proc.Patience))
 		},
 		TestOnBorrow: func(c redis.Conn, _ time.Time) error {
 			_, err := c.Do("PING")

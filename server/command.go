@@ -119,11 +119,12 @@ func (spec keySpec) positions(args int, fn func(i int)) {
 type table struct {
 	rows   []command
 	byName map[string]*command // lower case; subcommands as "client|id"
+	called map[string]*command // what clients call; byName but for rename-command
 	all    []*command          // by id
 }
 
 func newTable() *table {
-	t := &table{rows: commandTable(), byName: map[string]*command{}}
+	t := &table{rows: commandTable(), byName: map[string]*command{}, called: map[string]*command{}}
 	for i := range t.rows {
 		cmd := &t.rows[i]
 		t.add(cmd)
@@ -140,6 +141,7 @@ func (t *table) add(cmd *command) {
 	cmd.needs = cmd.keyNeeds()
 	t.all = append(t.all, cmd)
 	t.byName[cmd.fullName()] = cmd
+	t.called[cmd.fullName()] = cmd
 }
 
 // find returns the row of a command line, a subcommand's where there is one, or the error
@@ -177,7 +179,7 @@ func (t *table) lookup(container string, name []byte) *command {
 		}
 		key = append(key, c)
 	}
-	cmd := t.byName[string(key)]
+	cmd := t.called[string(key)]
 	if cmd != nil && cmd.container != container {
 		return nil // "client|id" given as the name of a command
 	}

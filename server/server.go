@@ -40,6 +40,8 @@ type Config struct {
 	ACLFile ACLFile
 	// Settings are the values behind CONFIG GET and CONFIG SET.
 	Settings Settings
+	// Renames gives commands other names. The zero Renames changes none.
+	Renames Renames
 	// Version is sessiond's own version, beside the Redis version clients read.
 	Version string
 	// Stop is called, once, when a client asks for SHUTDOWN. It must not wait for the
@@ -113,6 +115,7 @@ func New(config Config) *Server {
 	if s.stop != nil {
 		s.stop = sync.OnceFunc(s.stop)
 	}
+	config.Renames.apply(s.table)
 	s.acl = newACL(s.table, config.Users, config.Settings.Password, config.ACLFile)
 	s.settings = newSettings(config.Settings, s.databases)
 	s.limitClients(&s.settings.now)

@@ -31,6 +31,7 @@ type config struct {
 
 	password   string
 	users      []string
+	renames    []string
 	aclFile    string
 	maxClients int
 	idle       time.Duration
@@ -71,6 +72,8 @@ func newFlags() *flags {
 	set.StringVar(&f.password, "requirepass", "", "`password` clients log in with; better given by the environment")
 	set.StringArrayVar(&f.users, "user", nil,
 		"ACL `user`, a name and its rules as in redis.conf: \"alice on >secret ~sess:* +@read +set\"; repeat the flag for more, or the variable's line")
+	set.StringArrayVar(&f.renames, "rename-command", nil,
+		"`names` of a command: its own and the new one, \"\" for none; the flag can be repeated")
 	set.StringVar(&f.aclFile, "aclfile", "", "`file` of ACL users, in Redis' format, in place of --user and --requirepass")
 	set.IntVar(&f.maxClients, "maxclients", 10000, "`number` of clients at once")
 	set.IntVar(&f.typed.timeout, "timeout", 0, "`seconds` a client may be silent; 0 is forever")
@@ -165,7 +168,8 @@ func (f *flags) check() (config, error) {
 	c := f.config
 	c.idle = time.Duration(f.typed.timeout) * time.Second
 	c.bind = splitAddresses(f.bind)
-	c.users = splitUsers(f.users)
+	c.users = splitLines(f.users)
+	c.renames = splitLines(f.renames)
 	var err error
 	if c.durability, err = f.parseDurability(); err != nil {
 		return config{}, err
@@ -249,16 +253,16 @@ func splitAddresses(values []string) []string {
 	return addresses
 }
 
-// splitUsers takes several users in one value, a line for each: a variable cannot be
+// splitLines takes several values in one, a line for each: a variable cannot be
 // repeated.
-func splitUsers(values []string) []string {
-	var users []string
+func splitLines(values []string) []string {
+	var lines []string
 	for line := range strings.SplitSeq(strings.Join(values, "\n"), "\n") {
 		if line = strings.TrimSpace(line); line != "" {
-			users = append(users, line)
+			lines = append(lines, line)
 		}
 	}
-	return users
+	return lines
 }
 
 // loginOptional reports whether clients may do without a password.

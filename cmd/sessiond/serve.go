@@ -39,16 +39,17 @@ func serve(c config, stdout, stderr io.Writer) (err error) {
 	defer keepMemory(c.cacheBytes)()
 
 	store, err := sessiond.Open(c.dir, sessiond.Options{
-		Durability:  c.durability,
-		Databases:   c.databases,
-		CacheBytes:  c.cacheBytes,
-		Logger:      log,
-		Password:    c.password,
-		Users:       c.users,
-		ACLFile:     c.aclFile,
-		MaxClients:  c.maxClients,
-		IdleTimeout: c.idle,
-		OnShutdown:  func() { close(asked) },
+		Durability:     c.durability,
+		Databases:      c.databases,
+		CacheBytes:     c.cacheBytes,
+		Logger:         log,
+		Password:       c.password,
+		Users:          c.users,
+		ACLFile:        c.aclFile,
+		MaxClients:     c.maxClients,
+		IdleTimeout:    c.idle,
+		OnShutdown:     func() { close(asked) },
+		RenameCommands: c.renames,
 	})
 	if err != nil {
 		return err

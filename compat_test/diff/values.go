@@ -42,7 +42,10 @@ func (g *generator) value(command, name string) string {
 	case "protover":
 		return g.pick("2", "3")
 	case "username":
-		return g.pick("default", "default", "nobody")
+		if g.IntN(200) == 0 {
+			return "nobody" // seldom: failed logins are slowed down
+		}
+		return "default"
 	case "connection-name", "clientname":
 		return g.pick("me", "you", "", "a-b:c")
 	case "section":

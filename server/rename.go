@@ -1,0 +1,61 @@
+package server
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Renames are the directive rename-command: other names for commands, or none.
+type Renames struct{ to map[string]string } // lower case; "" takes the command away
+
+// ParseRenames reads renames as redis.conf has them, one a line: the name of a command and
+// the new one, of which "" takes the command away: FLUSHALL "". A name can be given to one
+// command only.
+func ParseRenames(lines []string) (Renames, error) {
+	r, t := Renames{map[string]string{}}, newTable()
+	for _, line := range lines {
+		words := strings.Fields(strings.ToLower(line))
+		if len(words) != 2 {
+			return r, fmt.Errorf("rename-command %q: give the name of a command and the new name, \"\" for none", line)
+		}
+		from, to := words[0], strings.Trim(words[1], `"'`)
+		cmd := t.byName[from]
+		if cmd == nil || cmd.container != "" {
+			return r, fmt.Errorf("rename-command: there is no command %s", from)
+		}
+		if _, twice := r.to[from]; twice {
+			return r, fmt.Errorf("rename-command: %s is renamed twice", from)
+		}
+		r.to[from] = to
+		if !t.rename(from, to) {
+			return r, fmt.Errorf("rename-command %s: there is a command %s already", from, to)
+		}
+	}
+	return r, nil
+}
+
+// apply gives the commands of a fresh table their names.
+func (r Renames) apply(t *table) {
+	for from := range r.to {
+		delete(t.called, from)
+	}
+	for from, to := range r.to {
+		if to != "" {
+			t.called[to] = t.byName[from]
+		}
+	}
+}
+
+// rename gives a command another name, if that is free. Error texts, ACL rules and counters
+// keep the old one, as in Redis.
+func (t *table) rename(from, to string) (ok bool) {
+	if t.called[to] != nil {
+		return false
+	}
+	cmd := t.called[from]
+	delete(t.called, from)
+	if to != "" {
+		t.called[to] = cmd
+	}
+	return true
+}
