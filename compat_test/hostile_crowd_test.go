@@ -120,7 +120,7 @@ func TestHostile_Strangers(t *testing.T) {
 		})
 	}
 	crowd.Wait()
-	v.greet()
+	v.greetSoon()
 	height := v.usage().peak - v.rest.resident
 	t.Logf("%d strangers who do not read take %d MiB", n, height/mib)
 	if height > 150*mib {

@@ -28,18 +28,18 @@ var connectRedis = []struct {
 }
 
 const (
-	secretUser     = "default"
+	secretUser     = "shop"
 	secretPassword = "correct horse"
 )
 
 // Ensure that express-session works with every connect-redis on every client, up to a
-// kill -9 of the server under a running application. The user is "default": there are no
-// others.
+// kill -9 of the server under a running application. Where a login is needed, the user is
+// one of ACL, with the rights a session store needs.
 func TestConnectRedis(t *testing.T) {
 	t.Parallel()
 	requireNode(t)
 	installNode(t, "node")
-	secret := proc.Start(t, "--requirepass", secretPassword)
+	secret := startSecret(t)
 	for _, store := range connectRedis {
 		for _, client := range store.clients {
 			t.Run(fmt.Sprintf("v%d_%s", store.major, strings.Replace(client, "redis-", "redis", 1)), func(t *testing.T) {
@@ -65,7 +65,7 @@ func TestConnectRedisOptions(t *testing.T) {
 	t.Parallel()
 	requireNode(t)
 	installNode(t, "node")
-	secret := proc.Start(t, "--requirepass", secretPassword)
+	secret := startSecret(t)
 	for _, store := range connectRedis[:3] {
 		t.Run(fmt.Sprintf("v%d", store.major), func(t *testing.T) {
 			t.Parallel()
@@ -83,6 +83,21 @@ func TestConnectRedisOptions(t *testing.T) {
 			})
 		})
 	}
+}
+
+// startSecret starts a server with a password and a user, who have the same password.
+func startSecret(t testing.TB) *proc.Server {
+	t.Helper()
+	server := proc.Start(t)
+	for _, command := range [][]string{
+		{"ACL", "SETUSER", secretUser, "on", ">" + secretPassword, "~*", "+@all", "-@admin", "-@dangerous", "+info"},
+		{"CONFIG", "SET", "requirepass", secretPassword},
+	} {
+		if reply := server.Do(command...); reply != "+OK\r\n" {
+			t.Fatalf("%q = %q", command[0], reply)
+		}
+	}
+	return server
 }
 
 // startKept starts a server that keeps its data over a kill -9. The stand-in has to be

@@ -26,6 +26,29 @@ func (b *budget) take(n int) (ok bool) {
 // give returns n bytes that were taken.
 func (b *budget) give(n int) { b.left.Add(int64(n)) }
 
+// share is what one holder has taken of a budget. It is for one goroutine. Without a budget
+// nothing is refused.
+type share struct {
+	of    *budget
+	taken int
+}
+
+// hold makes the share n bytes, or leaves it as it is and returns false if the budget has
+// not as many left. Less is always granted.
+func (s *share) hold(n int) (ok bool) {
+	n = max(n, 0)
+	switch {
+	case s.of == nil:
+		return true
+	case n > s.taken && !s.of.take(n-s.taken):
+		return false
+	case n < s.taken:
+		s.of.give(s.taken - n)
+	}
+	s.taken = n
+	return true
+}
+
 // replyBuffers lends connections the memory they build replies in, so that those which
 // wait for their client hold none. The zero value is ready to use, also concurrently.
 type replyBuffers struct{ pool sync.Pool }

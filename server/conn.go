@@ -48,6 +48,7 @@ type conn struct {
 	watching    atomic.Pointer[watchlist] // transaction.watched, for SWAPDB of others
 	replies     replyMode
 	closing     bool      // close once the replies are sent
+	queuedHeld  share     // for a large transaction
 	readBy      time.Time // the read deadline that is set; zero if there is none
 
 	mu   sync.Mutex
@@ -81,6 +82,7 @@ const (
 func newConn(srv *Server, id int64, nc net.Conn) *conn {
 	c := &conn{srv: srv, id: id, net: nc, in: newFrames(nc), opened: srv.keyspace.Now()}
 	c.in.strangers = srv.strangers
+	c.in.members.of, c.out.held.of, c.queuedHeld.of = srv.members, srv.members, srv.members
 	c.resetState()
 	c.seen.lastUsed = c.opened
 	return c
@@ -112,7 +114,7 @@ func (c *conn) setLoggedIn(yes bool) {
 // serve answers the client until it goes, misbehaves, or the server stops.
 func (c *conn) serve() {
 	defer c.net.Close()
-	defer c.in.release()
+	defer c.letGo()
 	c.applyBounds(c.srv.settings.bounds())
 	if c.handshake() != nil {
 		return
@@ -144,6 +146,14 @@ func (c *conn) serve() {
 	_ = c.flush() // the connection is closed next, whatever became of the last reply
 }
 
+// letGo gives back what the connection has taken of the budgets.
+func (c *conn) letGo() {
+	c.in.release()
+	for _, s := range []*share{&c.in.members, &c.out.held, &c.queuedHeld} {
+		s.hold(0)
+	}
+}
+
 // guardedDispatch keeps a panic in a handler to its own connection, which hears an error
 // and is closed. The engine's locks are released on the way here.
 func (c *conn) guardedDispatch(args [][]byte) {
@@ -168,11 +178,11 @@ func (c *conn) guardedDispatch(args [][]byte) {
 func (c *conn) checkBuffers() error {
 	switch {
 	case c.out.over:
-		c.srv.log.Warn("client closed: its reply exceeds client-output-buffer-limit", "client", c.id)
+		c.srv.log.Warn("client closed: its reply exceeds client-output-buffer-limit, or what all clients may hold", "client", c.id)
 		c.srv.stats.outputLimit.Add(1)
 		return net.ErrClosed
-	case c.transaction.bytes > c.in.limits.query:
-		c.srv.log.Warn("client closed: its transaction exceeds client-query-buffer-limit", "client", c.id)
+	case c.transaction.bytes > c.in.limits.query, !c.queuedHeld.hold(c.transaction.bytes - pipelineBuffer):
+		c.srv.log.Warn("client closed: its transaction exceeds client-query-buffer-limit, or what all clients may hold", "client", c.id)
 		c.srv.stats.queryLimit.Add(1)
 		return net.ErrClosed
 	case !c.loggedIn && c.loginBy.Before(ttl.System.Now().Time()):
@@ -209,8 +219,8 @@ func (c *conn) fill() error {
 		return net.ErrClosed
 	}
 	err := c.in.fill()
-	if errors.Is(err, errQueryLimit) {
-		c.srv.log.Warn("client closed: its command exceeds client-query-buffer-limit", "client", c.id)
+	if errors.Is(err, errQueryLimit) || errors.Is(err, errClientMemory) {
+		c.srv.log.Warn("client closed: its command is too large", "client", c.id, "err", err)
 		c.srv.stats.queryLimit.Add(1)
 	}
 	return err
@@ -228,6 +238,7 @@ func (c *conn) flush() error {
 	}
 	c.owed = storage.Barrier{}
 	err := c.send(c.out.b)
+	c.out.held.hold(0)
 	c.srv.replies.give(c.out.b) // an idle connection needs none
 	c.out.b = nil
 	return err

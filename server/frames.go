@@ -27,6 +27,10 @@ const (
 // the small buffer each of them has.
 const strangersBuffer = 32 << 20
 
+// clientsBuffer is what all clients that have logged in may hold together: large commands
+// that have not arrived completely, transactions, and replies that were not sent.
+const clientsBuffer = 1 << 30
+
 // errIncomplete says that the buffer holds no complete command.
 var errIncomplete = errors.New("incomplete command")
 
@@ -49,6 +53,8 @@ type frames struct {
 	// strangers is charged for buffers while nobody has logged in; taken is the charge.
 	strangers *budget
 	taken     int
+	// members is charged, once the client has logged in, for what goes beyond pipelineBuffer.
+	members share
 
 	buf        []byte
 	start, end int // buf[start:end] has arrived and belongs to no command returned yet
@@ -239,7 +245,8 @@ func (f *frames) scanInline() (done bool, err error) {
 }
 
 // fill waits for more bytes. Arguments returned before are no longer valid. It returns
-// errQueryLimit or a protocolError when the command under way may not grow any more.
+// errQueryLimit, errClientMemory or a protocolError when the command under way may not grow
+// any more.
 func (f *frames) fill() error {
 	if err := f.makeRoom(); err != nil {
 		return err
@@ -256,6 +263,9 @@ func (f *frames) fill() error {
 // errQueryLimit says that one command is larger than client-query-buffer-limit.
 var errQueryLimit = errors.New("command exceeds client-query-buffer-limit")
 
+// errClientMemory says that all clients together hold as much as they may.
+var errClientMemory = errors.New("clients hold too much together")
+
 // makeRoom moves what is left to the front, and grows or shrinks the buffer: it doubles
 // when full, and goes back when an ordinary command would do with less.
 func (f *frames) makeRoom() error {
@@ -266,6 +276,9 @@ func (f *frames) makeRoom() error {
 		return errQueryLimit
 	case have == size:
 		size = min(2*size, max(f.limits.query, smallBuffer))
+		if f.size >= 0 { // no more than a large argument under way asks for
+			size = min(size, max(f.pos+f.size+len("\r\n"), pipelineBuffer))
+		}
 	case have == 0 && f.lastRead == size && size < pipelineBuffer:
 		size *= 2
 	case have < smallBuffer && f.lastRead < smallBuffer:
@@ -301,6 +314,8 @@ func (f *frames) resize(size int) error {
 			return protocolError("too many bytes from clients that have not logged in")
 		}
 		f.taken = more
+	} else if !f.members.hold(size - pipelineBuffer) {
+		return errClientMemory
 	}
 	buf := make([]byte, size)
 	copy(buf, f.buf[f.start:f.end])

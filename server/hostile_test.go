@@ -3,6 +3,7 @@ package server
 import (
 	"io"
 	"math"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -65,5 +66,57 @@ func TestSocketLimit(t *testing.T) {
 		if got := socketLimit(files); got != want {
 			t.Errorf("socketLimit(%d) = %d, want %d", files, got, want)
 		}
+	}
+}
+
+// Ensure that all clients together hold no more than they may, whatever they hold, that
+// those who want little are served meanwhile, and that all of it is given back.
+func TestServer_ClientMemory(t *testing.T) {
+	t.Parallel()
+	const memory, most = 8 << 20, 6 // of the clients below, so many fit
+	attacks := map[string]string{
+		"commands":     "*2\r\n$4\r\nECHO\r\n$2000000\r\n" + strings.Repeat("x", 1<<20+1),
+		"replies":      encode(append([]string{"MGET"}, strings.Fields(strings.Repeat("big ", 24))...)),
+		"transactions": "MULTI\r\n" + encode([]string{"ECHO", strings.Repeat("x", 700_000)}) + encode([]string{"ECHO", strings.Repeat("x", 700_000)}),
+	}
+	for name, attack := range attacks {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv, addr := startServer(t, ttl.NewManual(1), Config{clientMemory: memory})
+			member, r := dialServer(t, addr)
+			if _, err := io.WriteString(member, encode([]string{"SET", "big", strings.Repeat("v", 700_000)})); err != nil {
+				t.Fatal(err)
+			}
+			expectLine(t, r, "+OK")
+			var crowd []net.Conn
+			for range 4 * most {
+				nc, _ := dialServer(t, addr)
+				_, _ = io.WriteString(nc, attack) // it may be cut before the end
+				crowd = append(crowd, nc)
+			}
+			poll(t, "clients are cut", func() bool { return srv.stats.queryLimit.Load()+srv.stats.outputLimit.Load() >= 4*most-most-2 })
+			if left := srv.members.left.Load(); left < 0 || left > memory {
+				t.Errorf("%d bytes are left of %d", left, memory)
+			}
+			if _, err := io.WriteString(member, "PING\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			expectLine(t, r, "+PONG")
+			for _, nc := range crowd {
+				_ = nc.Close()
+			}
+			poll(t, "everything is given back", func() bool { return srv.members.left.Load() == memory })
+		})
+	}
+}
+
+// poll waits for what connections of a real server do in their own time.
+func poll(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !done(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("after 20s it is not true that %s", what)
+		}
+		time.Sleep(time.Millisecond) // polling
 	}
 }

@@ -15,13 +15,15 @@ type reply struct {
 	proto int // 2 or 3
 	// limit is how many bytes may wait to be sent; nothing large is appended beyond it.
 	limit int
+	held  share // for a reply that is larger than what is usually gathered
 	// over is set when the limit was hit: the reply is broken and must not be sent.
 	over bool
 }
 
 // fits reports whether n more bytes stay within the limit.
 func (w *reply) fits(n int) bool {
-	if len(w.b)+n > w.limit {
+	need := len(w.b) + n
+	if need > w.limit || need > w.held.taken+2*flushSize && !w.held.hold(need+sendSize) {
 		w.over = true
 	}
 	return !w.over

@@ -50,7 +50,9 @@ type Config struct {
 	// Logger receives what an operator should know. Nil means slog.Default.
 	Logger *slog.Logger
 
-	loginTime time.Duration // zero means loginTime; tests have no time to wait for that
+	// Tests have no time to wait for loginTime, and no gigabytes for clientsBuffer. Zero means these.
+	loginTime    time.Duration
+	clientMemory int64
 }
 
 // ErrServerClosed is returned by Serve after Shutdown or Close.
@@ -71,6 +73,7 @@ type Server struct {
 	stopped   context.Context // ends with Shutdown or Close
 	stopWaits context.CancelFunc
 	strangers *budget // buffers of clients that have not logged in
+	members   *budget // large buffers of those that have
 	replies   replyBuffers
 	sockets   int // clients there are files for
 	started   ttl.Instant
@@ -100,6 +103,7 @@ func New(config Config) *Server {
 		stop:      config.Stop,
 		runID:     newRunID(),
 		strangers: newBudget(strangersBuffer),
+		members:   newBudget(cmp.Or(config.clientMemory, clientsBuffer)),
 		sockets:   socketLimit(openFiles()),
 		started:   config.Keyspace.Now(),
 		loginTime: cmp.Or(config.loginTime, loginTime),

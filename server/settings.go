@@ -23,7 +23,7 @@ type Settings struct {
 
 	// Bounds on what one client may hold, in bytes.
 	MaxBulk      int // proto-max-bulk-len: one argument, one value; zero means 64 MiB
-	QueryBuffer  int // client-query-buffer-limit: one command or transaction; zero means 1 GiB
+	QueryBuffer  int // client-query-buffer-limit: one command or transaction; zero means 256 MiB
 	OutputBuffer int // client-output-buffer-limit normal: replies not sent; zero means 256 MiB
 }
 
@@ -39,7 +39,7 @@ type TLSSettings struct {
 
 const (
 	defaultBulk   = 64 << 20
-	defaultQuery  = 1 << 30
+	defaultQuery  = 256 << 20
 	defaultOutput = 256 << 20
 )
 
@@ -109,7 +109,7 @@ func (s *settings) bounds() bounds {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return bounds{
-		idle:   s.now.IdleTimeout,
+		idle: s.now.IdleTimeout,
 		frames: frameLimits{bulk: s.now.MaxBulk, query: s.now.QueryBuffer},
 		output: s.now.OutputBuffer,
 	}

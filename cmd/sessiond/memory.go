@@ -51,9 +51,9 @@ func trimMemory(ctx context.Context) {
 		metrics.Read(now)
 		quiet := now[cycles].Value.Uint64() == seen
 		if quiet && now[allocated].Value.Uint64()-trimmed >= trimWorth {
+			trimmed = now[allocated].Value.Uint64() // before: what is allocated meanwhile comes next
 			debug.FreeOSMemory()
 			metrics.Read(now)
-			trimmed = now[allocated].Value.Uint64()
 		}
 		seen = now[cycles].Value.Uint64()
 	}

@@ -18,6 +18,7 @@ var rules = []struct {
 	{"init", checkInit},
 	{"package docs", checkPackageDocs},
 	{"words", checkWords},
+	{"links", checkLinks},
 }
 
 // Ensure that the source keeps its own rules.
@@ -47,6 +48,9 @@ func TestRules(t *testing.T) {
 		rule, path, content string
 		want                string // part of the one problem; empty means none
 	}{
+		{"links", "docs/x.md", "see [it](x.md), [there](https://go.dev/x), `docs/x.md` and x.go", ""},
+		{"links", "docs/x.md", "see [it](y.md#part)", "docs/x.md:1: docs/y.md does not exist"},
+		{"links", "docs/x.md", "\nsee `server/gone.go`", "docs/x.md:2: server/gone.go does not exist"},
 		{"arrows", "ttl/x.go", `package ttl; import "time"`, ""},
 		{"arrows", "ttl/x.go", `package ttl; import "os"`, "ttl must not import os"},
 		{"arrows", "storage/x.go", `package storage; import "github.com/sessiond/sessiond/ttl"`, ""},

@@ -31,16 +31,17 @@ type Options struct {
 	Fatal func(error)
 
 	fs           vfs.FS // nil means the operating system's
-	memTableSize uint64 // zero means 64 MiB
+	memTableSize uint64 // zero means a quarter of CacheBytes, from 4 to 64 MiB
 }
 
 const (
-	defaultCacheBytes   = 256 << 20
-	defaultMemTableSize = 64 << 20
-	memTables           = 4
-	blockSize           = 8 << 10
-	bloomBits           = 10
-	exitFatal           = 3
+	defaultCacheBytes = 256 << 20
+	minMemTableSize   = 4 << 20
+	maxMemTableSize   = 64 << 20
+	memTables         = 4
+	blockSize         = 8 << 10
+	bloomBits         = 10
+	exitFatal         = 3
 
 	// Open tables, and the logs, manifests and tables in the making beside them.
 	maxTableFiles, minTableFiles, otherFiles = 1000, 64, 64
@@ -85,7 +86,8 @@ func (o Options) withDefaults() Options {
 		o.fs = vfs.Default
 	}
 	if o.memTableSize == 0 {
-		o.memTableSize = defaultMemTableSize
+		// Who sets a small cache means the tables in memory, too.
+		o.memTableSize = uint64(min(max(o.CacheBytes/4, minMemTableSize), maxMemTableSize))
 	}
 	return o
 }
