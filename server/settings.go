@@ -109,7 +109,7 @@ func (s *settings) bounds() bounds {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return bounds{
-		idle: s.now.IdleTimeout,
+		idle:   s.now.IdleTimeout,
 		frames: frameLimits{bulk: s.now.MaxBulk, query: s.now.QueryBuffer},
 		output: s.now.OutputBuffer,
 	}
