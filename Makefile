@@ -43,9 +43,10 @@ lint: ## gofmt, vet, staticcheck, errcheck and the rules of this repository
 fuzz: ## each fuzz target for FUZZTIME (60s; a quick run: make fuzz FUZZTIME=10s)
 	@for pkg in $$(go list ./...); do \
 		go test -list '^Fuzz' $$pkg | sed -n "s|^Fuzz.*|$$pkg &|p"; \
-	done | xargs -P $(FUZZJOBS) -L 1 sh -c 'go test -run "^$$" -fuzz "^$$1\$$" \
-		-fuzztime $(FUZZTIME) -fuzzminimizetime 100x -parallel 1 $$0 || \
-		go test -count=1 -run "^$$1\$$" $$0 || { echo "$$0 $$1 failed"; exit 1; }'
+	done | xargs -P $(FUZZJOBS) -L 1 sh -c ' \
+		out=$$(go test -run "^$$" -fuzz "^$$1\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x -parallel 1 $$0 2>&1) || \
+		go test -count=1 -run "^$$1\$$" $$0 || { echo "$$out"; exit 1; }; \
+		echo "$$1: $$(echo "$$out" | grep execs: | tail -1)"'
 
 hostile: ## the attacks on a running server, ten times the size
 	cd compat_test && SESSIOND_HOSTILE_SCALE=10 go test -count=1 -timeout 1h -run Hostile .
