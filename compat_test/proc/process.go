@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -96,13 +97,20 @@ func (p *Process) Signal(sig syscall.Signal) {
 	}
 }
 
-// Kill sends SIGKILL and waits for the end of the process. It is harmless when repeated.
+// Kill sends SIGKILL and waits for the end of the process. It is harmless when repeated. A
+// process that reported a data race or a panic fails the test.
 func (p *Process) Kill() {
 	if p.cmd == nil || p.cmd.Process == nil {
 		return
 	}
 	_ = p.cmd.Process.Kill() // it may be gone already
 	<-p.ended
+	for _, disgrace := range []string{"DATA RACE", "panic"} {
+		if strings.Contains(p.Log(), disgrace) {
+			p.t.Errorf("%v reported a %s:\n%s", p.args, disgrace, p.Log())
+			return
+		}
+	}
 }
 
 // Pid returns the process id.
