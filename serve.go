@@ -102,13 +102,16 @@ func (s *Store) stopServing() *server.Server {
 // settings returns what CONFIG GET tells clients.
 func (s *Store) settings(listeners []net.Listener) server.Settings {
 	settings := server.Settings{
-		Password:    s.options.Password,
-		MaxClients:  s.options.MaxClients,
-		IdleTimeout: s.options.IdleTimeout,
-		Dir:         s.dir,
-		ACLFile:     s.options.ACLFile,
-		Durability:  s.options.Durability.String(),
-		LogLevel:    levelName(s.options.Logger),
+		Password:     s.options.Password,
+		MaxClients:   s.options.MaxClients,
+		MaxBulk:      s.options.MaxBulk,
+		QueryBuffer:  s.options.QueryBuffer,
+		OutputBuffer: s.options.OutputBuffer,
+		IdleTimeout:  s.options.IdleTimeout,
+		Dir:          s.dir,
+		ACLFile:      s.options.ACLFile,
+		Durability:   s.options.Durability.String(),
+		LogLevel:     levelName(s.options.Logger),
 	}
 	for _, ln := range listeners {
 		encrypted, ok := ln.(interface{ TLS() TLS })

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"path/filepath"
 	"sync"
 	"time"
@@ -83,6 +84,15 @@ type Options struct {
 	RenameCommands []string
 	// MaxClients bounds the clients served at once. Zero means 10000.
 	MaxClients int
+	// MaxBulk bounds one argument of a command, and so a value, in bytes: from 1 MiB to
+	// 512 MiB. Zero means 64 MiB.
+	MaxBulk int
+	// QueryBuffer bounds one command, or one transaction, in bytes: at least 1 MiB. Zero
+	// means 256 MiB.
+	QueryBuffer int
+	// OutputBuffer bounds the replies that wait for one client, in bytes: at least 64 KiB.
+	// Zero means 256 MiB.
+	OutputBuffer int
 	// IdleTimeout is how long a client may be silent. Zero means forever.
 	IdleTimeout time.Duration
 	// OnShutdown is called, once, when a client sends SHUTDOWN. It must not wait for the
@@ -94,6 +104,12 @@ func (o Options) check() error {
 	switch {
 	case o.MaxClients < 0 || o.IdleTimeout < 0 || o.CacheBytes < 0:
 		return errors.New("MaxClients, IdleTimeout and CacheBytes must not be negative")
+	case o.MaxBulk != 0 && (o.MaxBulk < 1<<20 || o.MaxBulk > 512<<20):
+		return fmt.Errorf("MaxBulk of %d bytes: from 1 MiB to 512 MiB", o.MaxBulk)
+	case o.QueryBuffer != 0 && (o.QueryBuffer < 1<<20 || o.QueryBuffer > math.MaxInt32):
+		return fmt.Errorf("QueryBuffer of %d bytes: from 1 MiB to 2 GiB", o.QueryBuffer)
+	case o.OutputBuffer != 0 && (o.OutputBuffer < 64<<10 || o.OutputBuffer > math.MaxInt32):
+		return fmt.Errorf("OutputBuffer of %d bytes: from 64 KiB to 2 GiB", o.OutputBuffer)
 	case o.Databases < 0 || o.Databases > MaxDatabases:
 		return fmt.Errorf("%d databases: there can be 1 to %d", o.Databases, MaxDatabases)
 	case o.Durability < Session || o.Durability > EverySec:

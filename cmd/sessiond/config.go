@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -34,8 +35,10 @@ type config struct {
 	renames    []string
 	aclFile    string
 	maxClients int
-	idle       time.Duration
-	logLevel   slog.Level
+	// Bytes that one client may take; see sessiond.Options.
+	maxBulk, queryBuffer, outputBuffer int
+	idle                               time.Duration
+	logLevel                           slog.Level
 }
 
 // flags is a config in the making: the values that need a look are kept as typed.
@@ -76,6 +79,9 @@ func newFlags() *flags {
 		"`names` of a command: its own and the new one, \"\" for none; the flag can be repeated")
 	set.StringVar(&f.aclFile, "aclfile", "", "`file` of ACL users, in Redis' format, in place of --user and --requirepass")
 	set.IntVar(&f.maxClients, "maxclients", 10000, "`number` of clients at once")
+	set.IntVar(&f.maxBulk, "proto-max-bulk-len", 64<<20, "`bytes` of the largest argument or value, up to 512 MiB")
+	set.IntVar(&f.queryBuffer, "client-query-buffer-limit", 256<<20, "`bytes` of the largest command or transaction")
+	set.IntVar(&f.outputBuffer, "client-output-buffer-limit", 256<<20, "`bytes` of replies that may wait for one client")
 	set.IntVar(&f.typed.timeout, "timeout", 0, "`seconds` a client may be silent; 0 is forever")
 	set.StringVar(&f.typed.logLevel, "loglevel", "notice",
 		"`level` of the log: debug, verbose, notice (or info), warning (or warn), error")
@@ -188,6 +194,12 @@ func (f *flags) check() (config, error) {
 		return config{}, usagef("--databases %d: not from 1 to %d", f.databases, sessiond.MaxDatabases)
 	case f.maxClients < 1:
 		return config{}, usagef("--maxclients %d: at least one", f.maxClients)
+	case f.maxBulk < 1<<20 || f.maxBulk > 512<<20:
+		return config{}, usagef("--proto-max-bulk-len %d: from %d to %d", f.maxBulk, 1<<20, 512<<20)
+	case f.queryBuffer < 1<<20 || f.queryBuffer > math.MaxInt32:
+		return config{}, usagef("--client-query-buffer-limit %d: from %d to %d", f.queryBuffer, 1<<20, math.MaxInt32)
+	case f.outputBuffer < 64<<10 || f.outputBuffer > math.MaxInt32:
+		return config{}, usagef("--client-output-buffer-limit %d: from %d to %d", f.outputBuffer, 64<<10, math.MaxInt32)
 	case f.typed.timeout < 0:
 		return config{}, usagef("--timeout %d: not negative, 0 is forever", f.typed.timeout)
 	case f.cacheBytes < 1:
