@@ -81,7 +81,7 @@ const (
 
 func newConn(srv *Server, id int64, nc net.Conn) *conn {
 	c := &conn{srv: srv, id: id, net: nc, in: newFrames(nc), opened: srv.keyspace.Now()}
-	c.in.strangers = srv.strangers
+	c.in.strangers.of = srv.strangers
 	c.in.members.of, c.out.held.of, c.queuedHeld.of = srv.members, srv.members, srv.members
 	c.resetState()
 	c.seen.lastUsed = c.opened
@@ -148,8 +148,7 @@ func (c *conn) serve() {
 
 // letGo gives back what the connection has taken of the budgets.
 func (c *conn) letGo() {
-	c.in.release()
-	for _, s := range []*share{&c.in.members, &c.out.held, &c.queuedHeld} {
+	for _, s := range []*share{&c.in.strangers, &c.in.members, &c.out.held, &c.queuedHeld} {
 		s.hold(0)
 	}
 }

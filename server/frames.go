@@ -50,9 +50,8 @@ type frames struct {
 	src      io.Reader
 	limits   frameLimits
 	loggedIn bool // lifts the limits that apply to strangers
-	// strangers is charged for buffers while nobody has logged in; taken is the charge.
-	strangers *budget
-	taken     int
+	// strangers is charged, before login, for what goes beyond smallBuffer.
+	strangers share
 	// members is charged, once the client has logged in, for what goes beyond pipelineBuffer.
 	members share
 
@@ -80,11 +79,10 @@ type span struct{ off, len int }
 
 func newFrames(src io.Reader) frames {
 	return frames{
-		src:       src,
-		limits:    frameLimits{bulk: defaultBulk, query: defaultQuery},
-		strangers: newBudget(strangersBuffer),
-		buf:       make([]byte, smallBuffer),
-		size:      -1,
+		src:    src,
+		limits: frameLimits{bulk: defaultBulk, query: defaultQuery},
+		buf:    make([]byte, smallBuffer),
+		size:   -1,
 	}
 }
 
@@ -92,15 +90,8 @@ func newFrames(src io.Reader) frames {
 func (f *frames) setLoggedIn(yes bool) {
 	f.loggedIn = yes
 	if yes {
-		f.release()
+		f.strangers.hold(0)
 	}
-}
-
-// release gives back what was taken from the strangers' budget. It is called at login and
-// when the connection ends.
-func (f *frames) release() {
-	f.strangers.give(f.taken)
-	f.taken = 0
 }
 
 // next returns the arguments of the next command that has arrived. They are valid until
@@ -307,14 +298,10 @@ func (f *frames) resize(size int) error {
 		}
 		return nil
 	}
-	if !f.loggedIn {
-		f.release()
-		more := size - smallBuffer
-		if !f.strangers.take(more) {
-			return protocolError("too many bytes from clients that have not logged in")
-		}
-		f.taken = more
-	} else if !f.members.hold(size - pipelineBuffer) {
+	switch {
+	case !f.loggedIn && !f.strangers.hold(size-smallBuffer):
+		return protocolError("too many bytes from clients that have not logged in")
+	case f.loggedIn && !f.members.hold(size-pipelineBuffer):
 		return errClientMemory
 	}
 	buf := make([]byte, size)

@@ -2,17 +2,21 @@ package server
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // Renames are the directive rename-command: other names for commands, or none.
-type Renames struct{ to map[string]string } // lower case; "" takes the command away
+type Renames struct{ list []renaming }
+
+// renaming gives one command another name, both in lower case; "" takes it away.
+type renaming struct{ from, to string }
 
 // ParseRenames reads renames as redis.conf has them, one a line: the name of a command and
 // the new one, of which "" takes the command away: FLUSHALL "". A name can be given to one
 // command only.
 func ParseRenames(lines []string) (Renames, error) {
-	r, t := Renames{map[string]string{}}, newTable()
+	r, t := Renames{}, newTable()
 	for _, line := range lines {
 		words := strings.Fields(strings.ToLower(line))
 		if len(words) != 2 {
@@ -23,26 +27,21 @@ func ParseRenames(lines []string) (Renames, error) {
 		if cmd == nil || cmd.container != "" {
 			return r, fmt.Errorf("rename-command: there is no command %s", from)
 		}
-		if _, twice := r.to[from]; twice {
+		if slices.ContainsFunc(r.list, func(other renaming) bool { return other.from == from }) {
 			return r, fmt.Errorf("rename-command: %s is renamed twice", from)
 		}
-		r.to[from] = to
 		if !t.rename(from, to) {
 			return r, fmt.Errorf("rename-command %s: there is a command %s already", from, to)
 		}
+		r.list = append(r.list, renaming{from, to})
 	}
 	return r, nil
 }
 
 // apply gives the commands of a fresh table their names.
 func (r Renames) apply(t *table) {
-	for from := range r.to {
-		delete(t.called, from)
-	}
-	for from, to := range r.to {
-		if to != "" {
-			t.called[to] = t.byName[from]
-		}
+	for _, one := range r.list {
+		t.rename(one.from, one.to) // free: ParseRenames did the same
 	}
 }
 
