@@ -186,7 +186,7 @@ func (v *victim) clean() {
 
 const (
 	fewFiles = 32        // what the store may open in the meantime
-	leftover = 200 * mib // the store's tables in memory, 64 MiB each, and what Go keeps
+	leftover = 150 * mib // two of the largest values may be on their way, and what Go keeps
 )
 
 // enemy is one connection of the attacker. Errors are the server's good right.

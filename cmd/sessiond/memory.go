@@ -19,6 +19,9 @@ const (
 	trimPause = 2 * time.Second
 	// trimWorth is how much must have been used meanwhile to make that worth the work.
 	trimWorth = 64 << 20
+	// trimRounds is how often memory is given back after a burst: some of it, in buffers and
+	// in the store, becomes free only a while later.
+	trimRounds = 6
 )
 
 // limitMemory makes the garbage collector keep to what was asked for, as far as it can:
@@ -47,10 +50,14 @@ func trimMemory(ctx context.Context) {
 	const cycles, allocated = 0, 1
 	now := []metrics.Sample{cycles: {Name: "/gc/cycles/total:gc-cycles"}, allocated: {Name: "/gc/heap/allocs:bytes"}}
 	var seen, trimmed uint64
+	rounds := 0
 	for ttl.System.Sleep(ctx, trimPause) == nil {
 		metrics.Read(now)
-		quiet := now[cycles].Value.Uint64() == seen
-		if quiet && now[allocated].Value.Uint64()-trimmed >= trimWorth {
+		if now[allocated].Value.Uint64()-trimmed >= trimWorth {
+			rounds = trimRounds
+		}
+		if rounds > 0 && now[cycles].Value.Uint64() == seen {
+			rounds--
 			trimmed = now[allocated].Value.Uint64() // before: what is allocated meanwhile comes next
 			debug.FreeOSMemory()
 			metrics.Read(now)

@@ -42,6 +42,7 @@ func (tx *txn) commit() (storage.Barrier, error) {
 		e.order.end(false)
 		return storage.Barrier{}, err
 	}
+	tx.show()
 	e.counters.apply(tx.flushed, tx.diffs)
 	e.index.notice(tx.earliest)
 	if tx.swapped {
@@ -50,6 +51,23 @@ func (tx *txn) commit() (storage.Barrier, error) {
 	barrier := e.order.end(tx.lasting())
 	tx.mark(barrier)
 	return barrier, nil
+}
+
+// show brings the front to what was applied.
+func (tx *txn) show() {
+	front := &tx.e.front
+	for _, space := range tx.flushed {
+		front.dropSpace(space)
+	}
+	for i := range tx.cells {
+		switch c := &tx.cells[i]; {
+		case !c.changed:
+		case c.exists:
+			front.put(c.place, c.name, c.now, c.value, c.replaced)
+		default:
+			front.drop(c.place, c.name)
+		}
+	}
 }
 
 // lasting reports whether the commit has to be on stable storage before its reply.
@@ -109,6 +127,7 @@ func (e *Engine) apply(b *pebbledb.Batch, newest uint64) error {
 			defer r.reserved.Store(up)
 		}
 	}
+	e.large.note(b.Len())
 	if err := e.db.Apply(b, pebbledb.NoSync); err != nil {
 		return fmt.Errorf("apply a commit: %w", err)
 	}

@@ -33,6 +33,8 @@ type Engine struct {
 	order       order
 	flusher     flusher
 	index       index
+	front       front
+	large       largeBatches
 
 	readers sync.Pool // of *reader
 	txns    sync.Pool // of *txn
@@ -51,6 +53,8 @@ func newEngine(opts Options, lock *pebbledb.Lock) *Engine {
 		clock:      opts.Clock,
 		logger:     opts.Logger,
 		fatal:      opts.Fatal,
+		front:      newFront(opts.frontBytes),
+		large:      largeBatches{threshold: int(opts.memTableSize / 2)},
 	}
 	e.readers.New = func() any { return &reader{e: e} }
 	e.txns.New = func() any { return &txn{reader: reader{e: e}} }

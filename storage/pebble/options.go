@@ -19,7 +19,7 @@ import (
 type Options struct {
 	// Durability says how safe a change is before its reply. Zero means storage.Session.
 	Durability storage.Durability
-	// CacheBytes bounds the cache of uncompressed blocks. Zero means 256 MiB.
+	// CacheBytes bounds the caches: of records, and of uncompressed blocks. Zero means 256 MiB.
 	CacheBytes int64
 	// Clock paces the sync of what replies do not wait for. Nil means ttl.System.
 	Clock ttl.Clock
@@ -31,6 +31,7 @@ type Options struct {
 	Fatal func(error)
 
 	fs           vfs.FS // nil means the operating system's
+	frontBytes   int64  // zero means three quarters of CacheBytes, less than zero none
 	memTableSize uint64 // zero means a quarter of CacheBytes, from 4 to 64 MiB
 }
 
@@ -69,6 +70,9 @@ func (o Options) withDefaults() Options {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = defaultCacheBytes
 	}
+	if o.frontBytes == 0 {
+		o.frontBytes = o.CacheBytes / 4 * 3
+	}
 	if o.Clock == nil {
 		o.Clock = ttl.System
 	}
@@ -95,7 +99,7 @@ func (o Options) withDefaults() Options {
 // pebble returns Pebble's options for a store on fs.
 func (o Options) pebble(fs vfs.FS, lock *pebbledb.Lock) *pebbledb.Options {
 	p := &pebbledb.Options{
-		CacheSize:                   o.CacheBytes,
+		CacheSize:                   o.CacheBytes - max(o.frontBytes, 0),
 		FormatMajorVersion:          pebbleFormat,
 		FS:                          fs,
 		Lock:                        lock,

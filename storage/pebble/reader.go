@@ -29,14 +29,18 @@ type reader struct {
 	spaces spaces
 	beyond bool        // something was read that no held stripe guards
 	key    []byte      // scratch
-	open   []io.Closer // own the values that were returned
+	values []byte      // those that came from the front
+	open   []io.Closer // own the values that came from Pebble
 }
 
 // fewRefs is how many announced keys are searched one by one.
 const fewRefs = 8
 
 // maxKept bounds what a pooled transaction keeps for the next one.
-const maxKept = 1024
+const (
+	maxKept       = 1024
+	maxKeptValues = 64 << 10
+)
 
 // announce notes scope and the stripes to hold.
 func (r *reader) announce(scope storage.Scope) {
@@ -72,6 +76,9 @@ func (r *reader) end() {
 	r.open, r.refs = r.open[:0], r.refs[:0]
 	if cap(r.refs) > maxKept {
 		r.open, r.refs = nil, nil
+	}
+	if r.values = r.values[:0]; cap(r.values) > maxKeptValues {
+		r.values = nil
 	}
 	r.beyond, r.spaces = false, nil
 }
@@ -128,13 +135,13 @@ func (r *reader) Get(k storage.Key) (storage.Record, bool, error) {
 	if err != nil {
 		return storage.Record{}, false, err
 	}
-	x, found, err := r.entry(p, k.Name)
+	x, value, found, err := r.load(p, k.Name)
 	if err != nil || !found {
 		return storage.Record{}, false, err
 	}
 	rec := x.record()
-	rec.Value, err = r.value(p, k.Name, x)
-	return rec, err == nil, err
+	rec.Value = value
+	return rec, true, nil
 }
 
 // Stat implements storage.Reader.
@@ -143,11 +150,45 @@ func (r *reader) Stat(k storage.Key) (storage.Record, bool, error) {
 	if err != nil {
 		return storage.Record{}, false, err
 	}
-	x, found, err := r.entry(p, k.Name)
+	x, found, err := r.stat(p, k.Name)
 	if err != nil || !found {
 		return storage.Record{}, false, err
 	}
 	return x.record(), true, nil
+}
+
+// load returns a record whose stripe is held, from the front if that has it.
+func (r *reader) load(p place, name []byte) (x entry, value []byte, found bool, err error) {
+	have := len(r.values)
+	x, values, found, whole := r.e.front.get(r.values, p, name)
+	r.values = values // what was returned before stays where it is if this is a new array
+	if whole {
+		if value = values[have:len(values):len(values)]; value == nil {
+			value = []byte{}
+		}
+		return x, value, true, nil
+	}
+	if !found {
+		if x, found, err = r.entry(p, name); err != nil || !found {
+			return entry{}, nil, false, err
+		}
+	}
+	if value, err = r.value(p, name, x); err != nil {
+		return entry{}, nil, false, err
+	}
+	r.e.front.put(p, name, x, value, true)
+	return x, value, true, nil
+}
+
+// stat is load without the value.
+func (r *reader) stat(p place, name []byte) (x entry, found bool, err error) {
+	if x, found = r.e.front.stat(p, name); found {
+		return x, true, nil
+	}
+	if x, found, err = r.entry(p, name); found {
+		r.e.front.put(p, name, x, nil, false)
+	}
+	return x, found, err
 }
 
 func (r *reader) entry(p place, name []byte) (entry, bool, error) {

@@ -158,6 +158,7 @@ func checkStore(t testing.TB, e *Engine) (stale int) {
 			}
 		}
 	}
+	checkFront(t, e)
 	for space := range uint16(64) {
 		if got, want := e.counters.get(space), counts[space]; got != want {
 			t.Errorf("space %d counts %+v, want %+v", space, got, want)

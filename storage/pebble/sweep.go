@@ -72,6 +72,10 @@ type filed struct {
 	due   ttl.Instant
 	place place
 	name  []byte // part of key
+
+	// What became of it.
+	fate fate
+	now  entry // if it was extended
 }
 
 // sweepChunk is how many entries are dealt with under one set of stripes.
@@ -247,11 +251,10 @@ func (e *Engine) sweepBatch(now ttl.Instant) error {
 		if err != nil {
 			return err
 		}
-		fate, err := f.decide(b, rec, found, now)
-		if err != nil {
+		if err := f.decide(b, rec, found, now); err != nil {
 			return err
 		}
-		switch fate {
+		switch f.fate {
 		case removed:
 			diffs = addDifference(diffs, f.place.space(), storage.Count{Records: -1, Expiring: -1})
 		case extended:
@@ -271,7 +274,20 @@ func (e *Engine) sweepBatch(now ttl.Instant) error {
 		return err
 	}
 	x.from = append(append(x.from[:0], last.key...), 0)
+	for i := range x.batch {
+		x.batch[i].show(&e.front)
+	}
 	return nil
+}
+
+// show brings the front to what was applied.
+func (f *filed) show(front *front) {
+	switch f.fate {
+	case removed:
+		front.drop(f.place, f.name)
+	case extended:
+		front.put(f.place, f.name, f.now, nil, false)
+	}
 }
 
 // earlier returns the lower of two instants, where Never stands for none.
@@ -293,20 +309,23 @@ const (
 
 // decide writes to b what becomes of an index entry that is due, given the record under its
 // key.
-func (f *filed) decide(b *pebbledb.Batch, rec entry, found bool, now ttl.Instant) (fate, error) {
+func (f *filed) decide(b *pebbledb.Batch, rec entry, found bool, now ttl.Instant) error {
+	f.fate = unrelated
 	if err := b.Delete(f.key, nil); err != nil {
-		return unrelated, err
+		return err
 	}
 	switch {
 	case !found || rec.indexed != f.due:
-		return unrelated, nil
+		return nil
 	case rec.deadline.Due(now):
+		f.fate = removed
 		err := deletePosition(b, prefixEntry, f.place, f.name)
-		return removed, errors.Join(err, deletePosition(b, prefixValue, f.place, f.name))
+		return errors.Join(err, deletePosition(b, prefixValue, f.place, f.name))
 	default:
-		rec.indexed = rec.deadline
-		err := setEntry(b, f.place, f.name, rec)
-		return extended, errors.Join(err, setIndex(b, rec.indexed, f.place, f.name))
+		f.fate, f.now = extended, rec
+		f.now.indexed = rec.deadline
+		err := setEntry(b, f.place, f.name, f.now)
+		return errors.Join(err, setIndex(b, f.now.indexed, f.place, f.name))
 	}
 }
 

@@ -139,6 +139,9 @@ func (e *Engine) settleOften(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			e.logger.Error("sync in the background", "err", err)
 		}
+		if err := e.large.release(e.db.AsyncFlush); err != nil {
+			e.logger.Error("flush in the background", "err", err)
+		}
 	}
 }
 

@@ -67,7 +67,7 @@ func (tx *txn) touch(k storage.Key) (*cell, error) {
 	}
 	c := cell{place: p, name: k.Name}
 	if !slices.Contains(tx.flushed, p.space()) {
-		if c.was, c.existed, err = tx.entry(p, k.Name); err != nil {
+		if c.was, c.existed, err = tx.stat(p, k.Name); err != nil {
 			return nil, err
 		}
 	}
@@ -115,8 +115,8 @@ func (tx *txn) Get(k storage.Key) (storage.Record, bool, error) {
 		return storage.Record{}, false, err
 	}
 	rec := c.now.record()
-	if rec.Value = c.value; !c.replaced {
-		rec.Value, err = tx.value(c.place, c.name, c.now)
+	if rec.Value = c.value; !c.replaced { // the store has it as it was
+		_, rec.Value, _, err = tx.load(c.place, c.name)
 	}
 	return rec, err == nil, err
 }

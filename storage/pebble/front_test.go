@@ -1,0 +1,198 @@
+package pebble
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/ttl"
+)
+
+// check holds a shard to what its fields say, and calls fn for each record.
+func (s *shard) check(t testing.TB, fn func(p place, name []byte, x entry, value []byte, whole bool)) {
+	t.Helper()
+	n := 0
+	s.each(func(at int) {
+		n++
+		p, name, x := s.place(at), s.name(at), s.entry(at)
+		if got, _ := s.find(p.mix(), p, name); got != at {
+			t.Errorf("the record at %d is found at %d", at, got)
+		}
+		begin := at + frontHead + len(name)
+		if whole := s.ring[at+flagsAt]&flagValue != 0; whole {
+			fn(p, name, x, s.ring[begin:begin+int(x.size)], true)
+		} else {
+			fn(p, name, x, nil, false)
+		}
+	})
+	slots := 0
+	for _, t := range s.table {
+		if t != 0 {
+			slots++
+		}
+	}
+	if n != s.used || slots != s.used {
+		t.Errorf("%d records and %d slots, used says %d", n, slots, s.used)
+	}
+}
+
+// checkFront holds the front to Pebble: what it has is what Pebble has.
+func checkFront(t testing.TB, e *Engine) {
+	t.Helper()
+	for i := range e.front.shards {
+		e.front.shards[i].check(t, func(p place, name []byte, x entry, value []byte, whole bool) {
+			stored, found, err := e.entry(appendPosition(nil, prefixEntry, p, name))
+			if err != nil || !found || stored != x {
+				t.Errorf("the front has %q as %+v, the store as %+v, %v, %v", name, x, stored, found, err)
+			}
+			if !whole || err != nil {
+				return
+			}
+			b, closer, err := e.db.Get(appendPosition(nil, prefixValue, p, name))
+			if err != nil || !bytes.Equal(b, value) {
+				t.Errorf("the front has %d bytes for %q, the store %d, %v", len(value), name, len(b), err)
+			}
+			if err == nil {
+				_ = closer.Close()
+			}
+		})
+	}
+}
+
+// Ensure that the front never tells anything but the last that was put in, through evictions,
+// drops and growing and shrinking values, and keeps to its bytes.
+func TestFront_AgainstAMap(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int64{1 << 10, 10_000, 3 << 20} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			t.Parallel()
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			rng := rand.New(rand.NewPCG(seed, 0))
+			f := newFront(size)
+			type known struct {
+				x     entry
+				value string
+			}
+			model := map[string]known{}
+			hits := 0
+			for step := range 40_000 {
+				n := rng.IntN(300)
+				name := fmt.Sprint("n", n)
+				p := placeOf(uint16(n%3), uint64(n)*0x5bd1e995&hashMask)
+				switch rng.IntN(10) {
+				case 0:
+					f.drop(p, []byte(name))
+					delete(model, name)
+				case 1, 2, 3:
+					value := bytes.Repeat([]byte{byte(step)}, rng.IntN(rng.IntN(400)+1))
+					x := entry{kind: 1, deadline: ttl.Instant(step), indexed: 7, revision: uint64(step), size: uint32(len(value))}
+					f.put(p, []byte(name), x, value, true)
+					model[name] = known{x, string(value)}
+				case 4, 5:
+					if k, ok := model[name]; ok {
+						k.x.deadline, k.x.revision = ttl.Instant(step), uint64(step)
+						f.put(p, []byte(name), k.x, nil, false)
+						model[name] = k
+					}
+				case 6:
+					if rng.IntN(500) == 0 {
+						f.dropSpace(1)
+						for name := range model {
+							var n int
+							_, _ = fmt.Sscanf(name, "n%d", &n)
+							if n%3 == 1 {
+								delete(model, name)
+							}
+						}
+					}
+				default:
+					k, ok := model[name]
+					x, value, found, whole := f.get([]byte("before "), p, []byte(name))
+					if found && (!ok || x != k.x) {
+						t.Fatalf("step %d: %s is %+v, want %+v, %v", step, name, x, k.x, ok)
+					}
+					if whole && string(value) != "before "+k.value {
+						t.Fatalf("step %d: %s has %d bytes, want %d", step, name, len(value), len(k.value))
+					}
+					if y, ok := f.stat(p, []byte(name)); ok != found || y != x {
+						t.Fatalf("step %d: stat of %s is %+v, get's %+v", step, name, y, x)
+					}
+					if found {
+						hits++
+					}
+				}
+			}
+			if hits == 0 {
+				t.Error("nothing was ever found")
+			}
+			for i := range f.shards {
+				s := &f.shards[i]
+				s.check(t, func(place, []byte, entry, []byte, bool) {})
+				if len(s.ring) > int(size) {
+					t.Errorf("a ring of %d bytes, want at most %d", len(s.ring), size)
+				}
+			}
+		})
+	}
+}
+
+// Ensure that what is used stays and what is not goes.
+func TestFront_KeepsWhatIsUsed(t *testing.T) {
+	t.Parallel()
+	f := newFront(64 << 10)
+	value := make([]byte, 500)
+	x := entry{kind: 1, size: 500}
+	has := func(n int) bool {
+		_, found := f.stat(place(n), nil)
+		return found
+	}
+	var kept []int
+	for n := range 2000 {
+		f.put(place(n), nil, x, value, true)
+		for hot := range spares {
+			if n%20 == 0 && has(hot) && !slices.Contains(kept, hot) {
+				kept = append(kept, hot)
+			}
+		}
+	}
+	for hot := range spares {
+		if !has(hot) {
+			t.Errorf("record %d was used all the time and is gone", hot)
+		}
+	}
+	if has(100) || !has(1999) {
+		t.Errorf("record 100 found %v, 1999 found %v", has(100), has(1999))
+	}
+}
+
+// Ensure that a hit costs no allocation.
+func TestFront_Get_AllocatesNothing(t *testing.T) {
+	f := newFront(1 << 20)
+	f.put(5, []byte("name"), entry{kind: storage.KindString, size: 5}, []byte("value"), true)
+	dst := make([]byte, 0, 100)
+	if n := testing.AllocsPerRun(100, func() { f.get(dst, 5, []byte("name")) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkFront_Get(b *testing.B) {
+	f := newFront(64 << 20)
+	value := make([]byte, 512)
+	name := []byte("sess:0123456789abcdef0123456789abcdef")
+	for n := range 50_000 {
+		f.put(placeOf(0, uint64(n)*0x9E3779B97F4A7C15&hashMask), name, entry{kind: 1, size: 512}, value, true)
+	}
+	dst := make([]byte, 0, 1024)
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		if _, _, found, _ := f.get(dst, placeOf(0, uint64(n%50_000)*0x9E3779B97F4A7C15&hashMask), name); !found {
+			b.Fatal("not there")
+		}
+		n++
+	}
+}
