@@ -46,14 +46,16 @@ func (c *call) findString(i int) (storage.Record, bool, error) {
 	return c.tx.FindString(c.key(i))
 }
 
-// scope announces the records the command touches.
+// scope announces the records the command touches. It is valid until the next call of scope
+// on the same connection.
 func (c *call) scope() (storage.Scope, error) {
 	switch {
 	case c.cmd.scope != nil:
 		return c.cmd.scope(c)
 	case c.cmd.keys.first != 0:
-		var keys []storage.Key
+		keys := c.conn.keys[:0]
 		c.cmd.keys.positions(len(c.args), func(i int) { keys = append(keys, c.key(i)) })
+		c.conn.keys = keys
 		return storage.Scope{Keys: keys}, nil
 	case c.cmd.is(write):
 		return storage.Whole, nil

@@ -35,16 +35,16 @@ func (c *conn) describe(now ttl.Instant) string {
 	c.mu.Lock()
 	s := c.seen
 	c.mu.Unlock()
-	last := s.lastCommand
-	if last == "" {
-		last = "NULL"
+	last := "NULL"
+	if cmd := c.lastCommand.Load(); cmd != nil {
+		last = cmd.fullName()
 	}
 	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=-1 name=%s age=%d idle=%d flags=%s db=%d "+
 		"sub=0 psub=0 ssub=0 multi=%d qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 "+
 		"obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=%s user=%s redir=-1 resp=%d "+
 		"lib-name=%s lib-ver=%s\n",
 		c.id, c.remoteAddr(), c.localAddr(), s.name, secondsSince(now, c.opened),
-		secondsSince(now, s.lastUsed), s.flags(c.isUnix()), s.db, s.queued, last, s.user.name, s.proto,
+		secondsSince(now, ttl.Instant(c.lastUsed.Load())), s.flags(c.isUnix()), s.db, s.queued, last, s.user.name, s.proto,
 		s.libName, s.libVersion)
 }
 

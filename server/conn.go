@@ -50,6 +50,17 @@ type conn struct {
 	closing     bool      // close once the replies are sent
 	queuedHeld  share     // for a large transaction
 	readBy      time.Time // the read deadline that is set; zero if there is none
+	writeBy     time.Time // the write deadline that is set
+	noted       connState // what seen has
+
+	// The command under way, outside a queue; kept here so that it costs no allocation.
+	call  call
+	keys  []storage.Key           // its scope
+	begin int                     // where its reply begins
+	step  func(*storage.Tx) error // runStep
+
+	lastCommand atomic.Pointer[command] // nil before the first, and for one that does not exist
+	lastUsed    atomic.Int64            // ttl.Instant when bytes arrived
 
 	mu   sync.Mutex
 	seen clientInfo // what other connections may look at
@@ -58,15 +69,18 @@ type conn struct {
 // clientInfo is the part of a connection that CLIENT LIST shows. Its owner writes it and
 // others read it, under conn.mu.
 type clientInfo struct {
+	connState
 	name, libName, libVersion string
-	user                      *user
-	lastCommand               string
-	lastUsed                  ttl.Instant
-	db                        int
-	queued                    int // commands queued by MULTI, -1 outside
-	proto                     int
 	noEvict, noTouch          bool // CLIENT NO-EVICT, CLIENT NO-TOUCH
 	killed                    bool // CLIENT KILL closed the connection
+}
+
+// connState is what commands change of a connection.
+type connState struct {
+	user   *user
+	db     int
+	queued int // commands queued by MULTI, -1 outside
+	proto  int
 }
 
 // replyMode is the state of CLIENT REPLY.
@@ -83,8 +97,9 @@ func newConn(srv *Server, id int64, nc net.Conn) *conn {
 	c := &conn{srv: srv, id: id, net: nc, in: newFrames(nc), opened: srv.keyspace.Now()}
 	c.in.strangers.of = srv.strangers
 	c.in.members.of, c.out.held.of, c.queuedHeld.of = srv.members, srv.members, srv.members
+	c.step = c.runStep
 	c.resetState()
-	c.seen.lastUsed = c.opened
+	c.lastUsed.Store(int64(c.opened))
 	return c
 }
 
@@ -96,11 +111,11 @@ func (c *conn) resetState() {
 	c.setLoggedIn(c.user.rules.Load().open())
 	c.resetTransaction()
 	c.replies = repliesOn
+	c.noteState()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.seen.name = ""
 	c.seen.noTouch = false
-	c.noteStateLocked()
 }
 
 func (c *conn) setLoggedIn(yes bool) {
@@ -134,16 +149,23 @@ func (c *conn) serve() {
 				err = c.checkBuffers()
 			}
 		}
-		var violation protocolError
-		switch {
-		case errors.As(err, &violation):
-			c.out.fail(replyError(violation.Error()))
-			c.closing = true
-		case err != nil:
+		if err != nil && !c.tell(err) {
 			return
 		}
 	}
 	_ = c.flush() // the connection is closed next, whatever became of the last reply
+}
+
+// tell leaves the client of a violation of the protocol an error, after which the connection
+// is closed. Other errors are of interest to nobody.
+func (c *conn) tell(err error) bool {
+	var violation protocolError
+	if !errors.As(err, &violation) {
+		return false
+	}
+	c.out.fail(replyError(violation.Error()))
+	c.closing = true
+	return true
 }
 
 // letGo gives back what the connection has taken of the budgets.
@@ -218,6 +240,7 @@ func (c *conn) fill() error {
 		return net.ErrClosed
 	}
 	err := c.in.fill()
+	c.lastUsed.Store(int64(c.srv.keyspace.Now()))
 	if errors.Is(err, errQueryLimit) || errors.Is(err, errClientMemory) {
 		c.srv.log.Warn("client closed: its command is too large", "client", c.id, "err", err)
 		c.srv.stats.queryLimit.Add(1)
@@ -248,11 +271,7 @@ func (c *conn) send(b []byte) error {
 	for len(b) > 0 {
 		piece := b[:min(len(b), sendSize)]
 		b = b[len(piece):]
-		deadline := ttl.System.Now().Add(sendTime).Time()
-		if !c.loggedIn && c.loginBy.Before(deadline) {
-			deadline = c.loginBy
-		}
-		if err := c.net.SetWriteDeadline(deadline); err != nil {
+		if err := c.extendWriteDeadline(); err != nil {
 			return err
 		}
 		if _, err := c.net.Write(piece); err != nil {
@@ -260,6 +279,20 @@ func (c *conn) send(b []byte) error {
 		}
 	}
 	return nil
+}
+
+// extendWriteDeadline gives the client sendTime from now, and a quarter more, so that it need
+// not be done for every reply.
+func (c *conn) extendWriteDeadline() error {
+	now := ttl.System.Now()
+	if c.loggedIn && c.writeBy.After(now.Add(sendTime).Time()) {
+		return nil
+	}
+	c.writeBy = now.Add(sendTime + sendTime/4).Time()
+	if !c.loggedIn && c.loginBy.Before(c.writeBy) {
+		c.writeBy = c.loginBy
+	}
+	return c.net.SetWriteDeadline(c.writeBy)
 }
 
 // applyReplyMode drops the reply that begins at begin if CLIENT REPLY says so.
@@ -276,34 +309,19 @@ func (c *conn) applyReplyMode(begin int) {
 	}
 }
 
-// noteCommand shows other connections what this one is doing. A nil cmd is a command that
-// does not exist.
-func (c *conn) noteCommand(cmd *command) {
-	name := ""
-	if cmd != nil {
-		name = cmd.fullName()
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.seen.lastCommand = name
-	c.seen.lastUsed = c.srv.keyspace.Now()
-}
-
 // noteState shows other connections what became of this one.
 func (c *conn) noteState() {
+	now := connState{user: c.user, db: c.db, queued: -1, proto: c.out.proto}
+	if c.transaction.open {
+		now.queued = len(c.transaction.queued)
+	}
+	if now == c.noted {
+		return
+	}
+	c.noted = now
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.noteStateLocked()
-}
-
-func (c *conn) noteStateLocked() {
-	c.seen.queued = -1
-	if c.transaction.open {
-		c.seen.queued = len(c.transaction.queued)
-	}
-	c.seen.db = c.db
-	c.seen.proto = c.out.proto
-	c.seen.user = c.user
+	c.seen.connState = now
 }
 
 // interrupt wakes the connection if it waits for its client, so that it can stop.

@@ -12,7 +12,7 @@ import (
 func (c *conn) dispatch(args [][]byte) {
 	begin := len(c.out.b)
 	cmd, err := c.admit(args)
-	c.noteCommand(cmd)
+	c.lastCommand.Store(cmd)
 	if err == nil {
 		err = c.permit(cmd, args)
 	}
@@ -25,9 +25,11 @@ func (c *conn) dispatch(args [][]byte) {
 		c.out.simple("QUEUED")
 	default:
 		c.srv.stats.called(cmd)
-		if err = c.execute(&call{conn: c, cmd: cmd, args: args}); err != nil {
+		c.call = call{conn: c, cmd: cmd, args: args}
+		if err = c.execute(); err != nil {
 			c.srv.stats.failed(cmd)
 		}
+		c.forgetCall()
 	}
 	if err != nil {
 		c.out.b = c.out.b[:begin]
@@ -52,22 +54,35 @@ func (c *conn) admit(args [][]byte) (*command, error) {
 	return cmd, nil
 }
 
-// execute runs the command in the transaction its row asks for, and leaves the reply
-// in c.out. What it read or wrote is added to the barrier the connection owes.
-func (c *conn) execute(call *call) error {
-	if !call.cmd.is(write | readonly) {
-		return call.cmd.run(call)
+// execute runs c.call in the transaction its row asks for, and leaves the reply in c.out.
+// What it read or wrote is added to the barrier the connection owes.
+func (c *conn) execute() error {
+	cmd := c.call.cmd
+	if !cmd.is(write | readonly) {
+		return cmd.run(&c.call)
 	}
-	scope, err := call.scope()
+	scope, err := c.call.scope()
 	if err != nil {
 		return err
 	}
-	begin := len(c.out.b)
-	return c.transact(scope, call.cmd.is(write), func(tx *storage.Tx) error {
-		c.out.b = c.out.b[:begin]
-		call.tx = tx
-		return call.cmd.run(call)
-	})
+	c.begin = len(c.out.b)
+	return c.transact(scope, cmd.is(write), c.step)
+}
+
+// runStep runs c.call in a transaction, which may be the second attempt.
+func (c *conn) runStep(tx *storage.Tx) error {
+	c.out.b = c.out.b[:c.begin]
+	c.call.tx = tx
+	return c.call.cmd.run(&c.call)
+}
+
+// forgetCall lets go of what the call pointed to: a read buffer may be large.
+func (c *conn) forgetCall() {
+	c.call = call{}
+	clear(c.keys)
+	if cap(c.keys) > keepArgs {
+		c.keys = nil
+	}
 }
 
 // transact runs fn in an Update or a View and notes the barrier that must be passed

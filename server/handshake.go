@@ -50,6 +50,7 @@ func (c *conn) handshake() error {
 // changes keys; that write has the same deadline, not the one of the last reply.
 func (c *conn) setReadDeadline(deadline time.Time) error {
 	if _, ok := c.net.(secured); ok {
+		c.writeBy = time.Time{}
 		return c.net.SetDeadline(deadline)
 	}
 	if deadline == c.readBy {

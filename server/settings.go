@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -49,6 +50,8 @@ type settings struct {
 
 	mu  sync.RWMutex
 	now Settings
+
+	current atomic.Pointer[bounds] // of now
 }
 
 func newSettings(initial Settings, databases int) *settings {
@@ -65,7 +68,9 @@ func newSettings(initial Settings, databases int) *settings {
 	initial.MaxBulk = cmp.Or(initial.MaxBulk, defaultBulk)
 	initial.QueryBuffer = cmp.Or(initial.QueryBuffer, defaultQuery)
 	initial.OutputBuffer = cmp.Or(initial.OutputBuffer, defaultOutput)
-	return &settings{known: parameters(databases), now: initial}
+	s := &settings{known: parameters(databases), now: initial}
+	s.publish()
+	return s
 }
 
 func (s *settings) get() Settings {
@@ -83,6 +88,7 @@ func (s *settings) change(fn func(*Settings) error) error {
 		return err
 	}
 	s.now = next
+	s.publish()
 	return nil
 }
 
@@ -105,12 +111,14 @@ type bounds struct {
 	output int
 }
 
-func (s *settings) bounds() bounds {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return bounds{
+// bounds costs no lock: every connection asks each time it waits.
+func (s *settings) bounds() bounds { return *s.current.Load() }
+
+// publish is called when now has changed.
+func (s *settings) publish() {
+	s.current.Store(&bounds{
 		idle:   s.now.IdleTimeout,
 		frames: frameLimits{bulk: s.now.MaxBulk, query: s.now.QueryBuffer},
 		output: s.now.OutputBuffer,
-	}
+	})
 }

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync"
 
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -27,11 +28,46 @@ var ErrReadOnly = errors.New("write in a read-only transaction")
 type Keyspace struct {
 	engine Engine
 	clock  ttl.Clock
+	visits sync.Pool // of *visit
+}
+
+// visit is one View or Update. It is used again and again, with its functions, so that a
+// transaction allocates nothing.
+type visit struct {
+	tx     Tx
+	fn     func(*Tx) error
+	view   func(Reader) error
+	update func(Txn) error
 }
 
 // NewKeyspace returns a keyspace over engine that judges deadlines by clock.
 func NewKeyspace(engine Engine, clock ttl.Clock) *Keyspace {
-	return &Keyspace{engine: engine, clock: clock}
+	ks := &Keyspace{engine: engine, clock: clock}
+	ks.visits.New = func() any {
+		v := &visit{}
+		v.view = func(r Reader) error {
+			v.tx = Tx{reader: r, now: clock.Now()}
+			return v.fn(&v.tx)
+		}
+		v.update = func(w Txn) error {
+			v.tx = Tx{reader: w, writer: w, now: clock.Now()}
+			return v.fn(&v.tx)
+		}
+		return v
+	}
+	return ks
+}
+
+// visit returns a visit that will call fn. The caller gives it back.
+func (ks *Keyspace) visit(fn func(*Tx) error) *visit {
+	v := ks.visits.Get().(*visit)
+	v.fn = fn
+	return v
+}
+
+func (ks *Keyspace) giveBack(v *visit) {
+	v.fn, v.tx = nil, Tx{}
+	ks.visits.Put(v)
 }
 
 // Now returns the instant by which records are judged at the moment.
@@ -39,16 +75,16 @@ func (ks *Keyspace) Now() ttl.Instant { return ks.clock.Now() }
 
 // View calls fn with the live records of scope at one instant. See Engine.View.
 func (ks *Keyspace) View(ctx context.Context, scope Scope, fn func(*Tx) error) (Barrier, error) {
-	return ks.engine.View(ctx, scope, func(r Reader) error {
-		return fn(&Tx{reader: r, now: ks.clock.Now()})
-	})
+	v := ks.visit(fn)
+	defer ks.giveBack(v)
+	return ks.engine.View(ctx, scope, v.view)
 }
 
 // Update calls fn with a transaction over the live records of scope. See Engine.Update.
 func (ks *Keyspace) Update(ctx context.Context, scope Scope, fn func(*Tx) error) (Barrier, error) {
-	return ks.engine.Update(ctx, scope, func(w Txn) error {
-		return fn(&Tx{reader: w, writer: w, now: ks.clock.Now()})
-	})
+	v := ks.visit(fn)
+	defer ks.giveBack(v)
+	return ks.engine.Update(ctx, scope, v.update)
 }
 
 // Sync returns once everything b stands for is as safe as the durability mode promises.
