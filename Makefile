@@ -5,16 +5,17 @@ ERRCHECK    = github.com/kisielk/errcheck@v1.30.0
 FUZZTIME  ?= 60s
 FUZZJOBS  ?= 4
 BENCHTIME ?= 1s
+SOAK      ?= 10m
 # The black-box tests start many processes; a machine that hangs ends after this.
 TIMEOUT   ?= 15m
 
 # Each module of the repository, by folder. Only the root is what people import.
 MODULES = . $(patsubst %/go.mod,%,$(wildcard */go.mod))
 
-.PHONY: help setup test unit race lint fuzz compat compat-race hostile diff crash bench docs cross
+.PHONY: help setup test unit race lint fuzz compat compat-race hostile diff crash powercut linear soak gobench bench bench-large bench-restart docs cross
 
 help: ## print this text
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## fetch the Go modules of all tests
 	@set -e; for m in $(MODULES); do (cd $$m && go mod download); done
@@ -59,11 +60,32 @@ hostile: ## the attacks on a running server, ten times the size
 diff: ## 200000 random commands, compared with redis-server
 	cd compat_test && SESSIOND_DIFF_COMMANDS=200000 go test -count=1 -timeout 1h -run '(?i)diff' ./...
 
-crash: ## 50 rounds of kill -9 under load
-	cd compat_test && SESSIOND_CRASH_ROUNDS=50 go test -v -count=1 -timeout 1h -run '(?i)crash' ./...
+crash: ## 200 rounds of kill -9 and the like in each mode of durability
+	cd compat_test && SESSIOND_CRASH_ROUNDS=200 go test -v -count=1 -timeout 1h -run 'TestCrash|TestLedger' .
 
-bench: ## the benchmarks of the module
+# The file system is in memory, and the power of it is cut; so it needs no disk and no root.
+powercut: ## 1000 power cuts for each durability, an end and a failure at each file operation
+	SESSIOND_POWER_CUTS=1000 SESSIOND_CRASH_POINTS=1 SESSIOND_DISK_FAILURES=1 \
+		go test -v -count=1 -timeout 1h -run 'TestPowerCut|TestCrashPoint|TestBadDisk' ./storage/pebble
+
+linear: ## 1000 concurrent histories in each mode, with kill -9, checked for linearizability
+	cd compat_test && SESSIOND_LINEAR_HISTORIES=1000 go test -v -count=1 -timeout 2h -run 'TestLinear' .
+
+soak: ## load and ends of all kinds against one folder for SOAK (10m)
+	cd compat_test && SESSIOND_SOAK=$(SOAK) go test -v -count=1 -timeout 0 -run 'TestSoak' .
+
+gobench: ## the benchmarks of the module
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+# The machine must have nothing else to do. BENCHFLAGS are those of go run ./bench table.
+bench: ## sessiond beside redis-server: the table of targets for speed
+	go run ./bench table $(BENCHFLAGS)
+
+bench-large: ## the same for ten million sessions
+	go run ./bench large $(BENCHFLAGS)
+
+bench-restart: ## how long after kill -9 five million sessions are back
+	go run ./bench restart $(BENCHFLAGS)
 
 docs: ## write docs/commands.md from the command table
 	go run ./internal/docgen > docs/commands.md.new

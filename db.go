@@ -42,7 +42,7 @@ func (db *DB) Get(ctx context.Context, key string) (value []byte, found bool, er
 }
 
 // Set stores value under key with a time to live, whatever was there before. It does not
-// keep value.
+// keep value. See ErrDiskFull.
 func (db *DB) Set(ctx context.Context, key string, value []byte, timeToLive time.Duration) error {
 	if err := checkTTL(timeToLive); err != nil {
 		return err

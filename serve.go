@@ -75,6 +75,7 @@ func (s *Store) startServing(listeners []net.Listener) *server.Server {
 			ACLFile:   s.aclFile(),
 			Settings:  s.settings(listeners),
 			Version:   Version,
+			Backup:    s.save,
 			Stop:      s.options.OnShutdown,
 			Logger:    s.options.Logger,
 		})

@@ -35,7 +35,7 @@ func BenchmarkServe(b *testing.B) {
 				const pipeline = 64
 				set := strings.Repeat(resp("SET", "sess:1", value, "EX", "86400"), pipeline)
 				request := map[string]string{
-					"GET": strings.Repeat(resp("GET", "sess:1"), pipeline),
+					"GET":    strings.Repeat(resp("GET", "sess:1"), pipeline),
 					"EXPIRE": strings.Repeat(resp("EXPIRE", "sess:1", "86400"), pipeline), "SET": set,
 				}[command]
 				reply := map[string]int{"GET": len(resp(value)) - 4, "EXPIRE": 4, "SET": 5}[command] * pipeline

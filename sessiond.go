@@ -43,6 +43,13 @@ var (
 	ErrForeign = pebble.ErrForeign
 	// ErrNewerFormat is returned by Open when a later version of sessiond wrote the folder.
 	ErrNewerFormat = pebble.ErrNewerFormat
+	// ErrDamaged is returned by Open when the files of the folder are not what was written
+	// to them, and by the methods of a DB for a session that can therefore not be read.
+	ErrDamaged = pebble.ErrDamaged
+	// ErrDiskFull is returned by Set, which then has changed nothing, when there is no room
+	// for it on the disk or within MaxDisk, and by Touch when there is hardly any. Get and
+	// Delete go on. Open returns it when there is not even room to open the Store.
+	ErrDiskFull = storage.ErrFull
 	// ErrClosed is returned by the methods of a DB after Close.
 	ErrClosed = storage.ErrClosed
 	// ErrServerClosed is returned by Serve after Shutdown or Close.
@@ -60,7 +67,14 @@ type Options struct {
 	Databases int
 	// CacheBytes bounds the memory that holds recently used sessions. Zero means 256 MiB.
 	CacheBytes int64
-	// Clock judges deadlines. Nil means ttl.System.
+	// MaxDisk bounds the bytes the folder may take, backups in other folders aside: beyond
+	// it new sessions are refused, as on a full disk. Zero means all the disk has.
+	MaxDisk int64
+	// BackupDir is the folder of the copy that clients ask for with SAVE and BGSAVE. Empty
+	// means "backup" inside the folder of the Store.
+	BackupDir string
+	// Clock judges deadlines. Nil means ttl.System. When it is set back, what has ended
+	// stays ended: see ttl.Forward.
 	Clock ttl.Clock
 	// Logger receives what an operator should know. It is never told a value, a password
 	// or a key. Nil means slog.Default.
@@ -102,8 +116,8 @@ type Options struct {
 
 func (o Options) check() error {
 	switch {
-	case o.MaxClients < 0 || o.IdleTimeout < 0 || o.CacheBytes < 0:
-		return errors.New("MaxClients, IdleTimeout and CacheBytes must not be negative")
+	case o.MaxClients < 0 || o.IdleTimeout < 0 || o.CacheBytes < 0 || o.MaxDisk < 0:
+		return errors.New("MaxClients, IdleTimeout, CacheBytes and MaxDisk must not be negative")
 	case o.MaxBulk != 0 && (o.MaxBulk < 1<<20 || o.MaxBulk > 512<<20):
 		return fmt.Errorf("MaxBulk of %d bytes: from 1 MiB to 512 MiB", o.MaxBulk)
 	case o.QueryBuffer != 0 && (o.QueryBuffer < 1<<20 || o.QueryBuffer > math.MaxInt32):
@@ -125,8 +139,10 @@ type Store struct {
 	users    *server.Users // as of Open
 	renames  server.Renames
 	engine   storage.Engine
+	clock    ttl.Clock // goes forward over Options.Clock
 	keyspace *storage.Keyspace
 
+	open        context.Context // ends when Close begins
 	stopSweeper context.CancelFunc
 	sweeper     sync.WaitGroup
 	closeOnce   func() error
@@ -176,6 +192,7 @@ func Open(dir string, options Options) (*Store, error) {
 	engine, err := pebble.Open(dir, pebble.Options{
 		Durability: storage.Durability(options.Durability),
 		CacheBytes: options.CacheBytes,
+		MaxDisk:    options.MaxDisk,
 		Logger:     options.Logger,
 		Clock:      options.Clock,
 		Fatal:      options.Fatal,
@@ -183,13 +200,15 @@ func Open(dir string, options Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	clock := ttl.NewForward(options.Clock, engine.Seen())
 	s := &Store{
 		dir:      absolute,
 		options:  options,
 		users:    users,
 		renames:  renames,
 		engine:   engine,
-		keyspace: storage.NewKeyspace(engine, options.Clock),
+		clock:    clock,
+		keyspace: storage.NewKeyspace(engine, clock),
 	}
 	s.closeOnce = sync.OnceValue(s.close)
 	s.startSweeper()
@@ -198,15 +217,29 @@ func Open(dir string, options Options) (*Store, error) {
 
 func (s *Store) startSweeper() {
 	ctx, stop := context.WithCancel(context.Background())
-	s.stopSweeper = stop
+	s.open, s.stopSweeper = ctx, stop
 	sweeper := ttl.Sweeper{
-		Clock: s.options.Clock,
-		Sweep: s.engine.Sweep,
-		OnError: func(err error) {
-			s.options.Logger.Error("ended sessions could not be removed; trying again", "err", err)
-		},
+		Clock:   s.clock,
+		Sweep:   s.engine.Sweep,
+		OnError: s.logSweepError,
+		OnStep:  s.logStep,
 	}
 	s.sweeper.Go(func() { sweeper.Run(ctx) })
+}
+
+func (s *Store) logSweepError(err error) {
+	s.options.Logger.Error("ended sessions could not be removed; they will be later", "err", err)
+}
+
+// logStep tells of a clock that somebody set.
+func (s *Store) logStep(from, to ttl.Instant) {
+	if to < from {
+		s.options.Logger.Warn("the clock was set back; it stands still until all that has ended is removed, and then goes on from there",
+			"from", from.Time(), "to", to.Time(), "by", from.Sub(to))
+		return
+	}
+	s.options.Logger.Warn("the clock was set forward, or the machine slept; what would have ended meanwhile has ended",
+		"from", from.Time(), "to", to.Time(), "by", to.Sub(from))
 }
 
 // DB returns database i, counted from 0; Redis clients reach it with SELECT. It panics if
@@ -242,5 +275,13 @@ func (s *Store) close() error {
 	s.calls.Lock()
 	defer s.calls.Unlock()
 	s.closed = true
+	// What a reply has shown as ended goes, or the engine knows when that was: the next
+	// start may be at an earlier time.
+	if _, _, err := s.engine.Sweep(context.Background(), s.clock.Now(), lastSweep); err != nil {
+		s.logSweepError(err)
+	}
 	return s.engine.Close()
 }
+
+// lastSweep is how many index entries Close deals with at most.
+const lastSweep = 512

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -96,6 +97,9 @@ func (s step) replies() int {
 func (s step) keys() []string {
 	var keys []string
 	for _, c := range s.commands {
+		if c[0] == "FLUSHDB" {
+			continue // due or not, all go
+		}
 		keys = append(keys, c[1])
 		if c[0] == "RENAME" {
 			keys = append(keys, c[2])
@@ -130,6 +134,10 @@ func (s step) outcomes(w world, under span) []outcome {
 
 // run changes w as Redis would and returns Redis' reply. Keys that are due were removed.
 func (w world) run(args []string, under span) string {
+	if args[0] == "FLUSHDB" {
+		clear(w)
+		return "+OK\r\n"
+	}
 	key := args[1]
 	r, found := w[key]
 	switch args[0] {
@@ -242,6 +250,8 @@ func oneIf(yes bool) string {
 // certain, but for what was under way when the server ended.
 type ledger struct {
 	owner int
+	db    int // the ledger flushes it now and then, unless it is 0, which all others share
+	mood  mood
 	// afterlife is how long a key is readable past its deadline, in milliseconds. Redis
 	// ends it when the deadline lies in the past, sessiond when it is reached.
 	afterlife int64
@@ -257,13 +267,28 @@ type ledger struct {
 	recent []string
 }
 
+// mood changes what the load is made of.
+type mood struct {
+	rare int // one value out of so many is large
+	size int // of a large value, in bytes
+	due  int // most milliseconds until a short-lived key is due
+}
+
+var (
+	calm  = mood{rare: 200, size: 60_000, due: 1000}
+	bulky = mood{rare: 12, size: 60_000, due: 1000} // fills a table in memory several times a second
+	hasty = mood{rare: 200, size: 60_000, due: 100} // keeps the sweeper busy
+	heavy = mood{rare: 50, size: 2_000_000, due: 1000}
+)
+
 const (
 	sessionsPerLedger = 24
 	countersPerLedger = 4
 )
 
 func newLedger(owner int, seed uint64, afterlife int64) *ledger {
-	return &ledger{owner: owner, afterlife: afterlife, rng: rand.New(rand.NewPCG(seed, uint64(owner))), known: world{}}
+	return &ledger{owner: owner, afterlife: afterlife,
+		rng: rand.New(rand.NewPCG(seed, uint64(owner))), mood: calm, known: world{}}
 }
 
 func (l *ledger) session() string {
@@ -288,15 +313,23 @@ func (l *ledger) keys() []string {
 func (l *ledger) value() string {
 	l.serial++
 	size := l.rng.IntN(600)
-	if l.rng.IntN(200) == 0 {
-		size = 60_000
+	if l.rng.IntN(l.mood.rare) == 0 {
+		size = l.mood.size
 	}
-	return fmt.Sprintf("%d/%d/", l.owner, l.serial) + strings.Repeat("v", size)
+	return fmt.Sprintf("%d/%d/", l.owner, l.serial) + incompressible()[:size]
 }
+
+// incompressible does not get smaller when it is compressed, so that large values make large files.
+var incompressible = sync.OnceValue(func() string {
+	b := make([]byte, heavy.size)
+	rng := rand.NewChaCha8([32]byte{})
+	_, _ = rng.Read(b) // never fails
+	return string(b)
+})
 
 // soon is a number of milliseconds in which a key is due during the round or while the
 // server is down; later is one after the whole test.
-func (l *ledger) soon() string  { return strconv.Itoa(1 + l.rng.IntN(1+l.rng.IntN(1000))) }
+func (l *ledger) soon() string  { return strconv.Itoa(1 + l.rng.IntN(1+l.rng.IntN(l.mood.due))) }
 func (l *ledger) later() string { return strconv.Itoa(3600_000 + l.rng.IntN(3600_000)) }
 
 // plan returns the next step of the load. now is in Unix milliseconds.
@@ -305,6 +338,9 @@ func (l *ledger) plan(now int64) step {
 	at := func(ms string) string {
 		n, _ := strconv.ParseInt(ms, 10, 64)
 		return strconv.FormatInt(now+n, 10)
+	}
+	if l.db != 0 && l.rng.IntN(100) == 0 {
+		return one("FLUSHDB")
 	}
 	k := l.session()
 	switch l.rng.IntN(24) {

@@ -12,14 +12,16 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/sessiond/sessiond/compat_test/proc"
 )
 
-const crashConnections = 50
+const (
+	crashConnections = 50
+	sideDatabase     = 1
+)
 
 // redisAfterlife is the afterlife of Redis' keys; see ledger.
 const redisAfterlife = 1
@@ -35,11 +37,15 @@ var durabilities = []struct {
 	{"everysec", []string{"--appendonly", "yes", "--appendfsync", "always"}},
 }
 
+// smallCache makes tables in memory as small as they get, so that they are written out and
+// compacted all the time.
+const smallCache = "--cache-bytes=1048576"
+
 // eachDurability runs a test in every mode. The modes take turns: each loads the machine.
 func eachDurability(t *testing.T, test func(t *testing.T, h *crash)) {
 	for _, d := range durabilities {
 		t.Run(d.mode, func(t *testing.T) {
-			flags, afterlife := []string{"--durability", d.mode}, int64(0)
+			flags, afterlife := []string{"--durability", d.mode, smallCache}, int64(0)
 			if proc.IsRedis() {
 				flags, afterlife = d.redis, redisAfterlife
 			}
@@ -54,7 +60,9 @@ type crash struct {
 	server  *proc.Server
 	rng     *rand.Rand
 	ledgers []*ledger
+	rounds  int // checks
 	total   verdict
+	counts  int // databases whose DBSIZE and SCAN were right
 }
 
 // newCrash takes its seed from SESSIOND_CRASH_SEED, or a new one, and prints it.
@@ -71,30 +79,19 @@ func newCrash(t *testing.T, s *proc.Server, afterlife int64) *crash {
 	for i := range crashConnections {
 		c.ledgers = append(c.ledgers, newLedger(i, seed, afterlife))
 	}
+	c.ledgers[0].db = sideDatabase // which is its own, to flush
 	t.Cleanup(c.report)
 	return c
 }
 
-// rounds is how often a test ends the server: SESSIOND_CRASH_ROUNDS, or 3.
-func rounds(t *testing.T) int {
-	text := os.Getenv("SESSIOND_CRASH_ROUNDS")
-	if text == "" {
-		return 3
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("SESSIOND_CRASH_ROUNDS: %v", err)
-	}
-	return n
-}
-
-// load runs every ledger's connection until end has ended the server, at a random moment
-// once each connection was told something.
-func (c *crash) load(end func()) {
+// load runs every ledger's connection in a mood. Once each was told something, and a random
+// time below most later, it calls end, which ends the server.
+func (c *crash) load(m mood, most time.Duration, end func()) {
 	c.t.Helper()
 	var wg sync.WaitGroup
 	var busy atomic.Int64
 	for _, l := range c.ledgers {
+		l.mood = m
 		wg.Go(func() {
 			if err := l.work(c.server.Addr, &busy); err != nil {
 				c.t.Errorf("connection %d: %v", l.owner, err)
@@ -107,10 +104,13 @@ func (c *crash) load(end func()) {
 		}
 		return nil
 	})
-	time.Sleep(time.Duration(c.rng.IntN(500)) * time.Millisecond) // the random moment
+	c.pause(most)
 	end()
 	wg.Wait()
 }
+
+// pause lets a random time below most pass: whatever follows comes at a random moment.
+func (c *crash) pause(most time.Duration) { time.Sleep(time.Duration(c.rng.Int64N(int64(most)))) }
 
 // work sends steps, sometimes several at once, until the server is gone. It adds one to
 // busy after its first reply.
@@ -124,6 +124,12 @@ func (l *ledger) work(addr string, busy *atomic.Int64) error {
 		return err
 	}
 	r := bufio.NewReader(conn)
+	if _, err := io.WriteString(conn, proc.Command("SELECT", strconv.Itoa(l.db))); err != nil {
+		return err
+	}
+	if reply, err := proc.ReadReply(r); err != nil || reply != "+OK\r\n" {
+		return fmt.Errorf("SELECT %d = %q: %v", l.db, reply, err)
+	}
 	for first := true; ; first = false {
 		gone, err := l.exchange(conn, r)
 		if gone || err != nil {
@@ -193,6 +199,7 @@ func (c *crash) check() verdict {
 		shown, under := c.show(conn, l)
 		v.add(l.judge(shown, under))
 	}
+	c.rounds++
 	c.total.add(v)
 	for _, fault := range [][]string{v.lost, v.back, v.moved} {
 		for i, text := range fault {
@@ -206,13 +213,17 @@ func (c *crash) check() verdict {
 	if c.t.Failed() {
 		c.t.FailNow() // what follows would only repeat it
 	}
-	c.checkCount(conn)
+	c.checkCount(conn, 0)
+	c.checkCount(conn, sideDatabase)
 	return v
 }
 
 // show reads value and deadline of the keys of a ledger, each key at one instant.
 func (c *crash) show(conn *proc.Conn, l *ledger) (world, span) {
 	c.t.Helper()
+	if got := conn.Do("SELECT", strconv.Itoa(l.db)); got != "+OK\r\n" {
+		c.t.Fatalf("SELECT %d = %q", l.db, got)
+	}
 	under, keys := l.since(), l.keys()
 	var b strings.Builder
 	for _, k := range keys {
@@ -250,10 +261,11 @@ func parseShown(t *testing.T, key, reply string) (value string, deadline int64, 
 	return m[2], max(deadline, 0), true
 }
 
-// checkCount compares DBSIZE and SCAN with the number of live keys. DBSIZE may count keys
-// that are due and not yet swept, for a moment.
-func (c *crash) checkCount(conn *proc.Conn) {
+// checkCount compares DBSIZE and SCAN of a database with the number of live keys. DBSIZE may
+// count keys that are due and not yet swept, for a moment.
+func (c *crash) checkCount(conn *proc.Conn, db int) {
 	c.t.Helper()
+	conn.Do("SELECT", strconv.Itoa(db))
 	count := func(read func() int) func() error {
 		return func() error {
 			under := c.ledgers[0].since()
@@ -261,11 +273,13 @@ func (c *crash) checkCount(conn *proc.Conn) {
 			under = under.until()
 			var sure, maybe int
 			for _, l := range c.ledgers {
-				s, m := l.live(under)
-				sure, maybe = sure+s, maybe+m
+				if l.db == db {
+					s, m := l.live(under)
+					sure, maybe = sure+s, maybe+m
+				}
 			}
 			if got < sure || got > sure+maybe {
-				return fmt.Errorf("the server counts %d keys, want %d", got, sure)
+				return fmt.Errorf("the server counts %d keys in database %d, want %d", got, db, sure)
 			}
 			return nil
 		}
@@ -277,6 +291,7 @@ func (c *crash) checkCount(conn *proc.Conn) {
 		n, _ := strconv.Atoi(strings.Trim(conn.Do("DBSIZE"), ":\r\n")) // else 0
 		return n
 	}))
+	c.counts++
 }
 
 // scanAll returns the keys a whole iteration meets.
@@ -309,57 +324,50 @@ func (c *crash) restart() time.Duration {
 }
 
 // report prints the totals of the test.
-func (c *crash) report() {
+func (c *crash) report() { c.t.Log(c.summary()) }
+
+func (c *crash) summary() string {
 	acknowledged := 0
 	for _, l := range c.ledgers {
 		acknowledged += l.acknowledged
 	}
-	c.t.Logf("%d changes acknowledged, %d keys checked, %d lost, %d resurrected, %d deadlines moved",
-		acknowledged, c.total.checked, len(c.total.lost), len(c.total.back), len(c.total.moved))
+	return fmt.Sprintf("%d rounds: %d changes acknowledged, %d keys checked, %d lost, %d resurrected, %d deadlines moved; "+
+		"%d counts of DBSIZE and SCAN exact", c.rounds, acknowledged, c.total.checked,
+		len(c.total.lost), len(c.total.back), len(c.total.moved), c.counts)
 }
 
-// Ensure that kill -9 at any moment takes back nothing that was acknowledged and brings
-// back nothing that had ended, with deadlines to the millisecond, round after round on the
-// same folder.
+// Ensure that no end at any moment takes back anything that was acknowledged or brings back
+// anything that had ended, with deadlines to the millisecond, round after round on the same
+// folder: kill -9 under load, while it sweeps, writes tables, makes a copy, stops or starts;
+// a crash; and a stop as it should be.
+//
+// SESSIOND_CRASH_ROUNDS is the number of rounds in each mode; unset, one of each kind of end.
 func TestCrash_KillUnderLoad(t *testing.T) {
 	eachDurability(t, func(t *testing.T, c *crash) {
-		n := rounds(t)
+		kinds := ends()
+		n := int(number(t, "SESSIOND_CRASH_ROUNDS", int64(len(kinds))))
 		for i := range n {
-			c.load(c.server.Kill)
-			took := c.restart()
-			v := c.check()
-			t.Logf("round %d: ready in %v, %d keys checked", i+1, took.Round(time.Millisecond), v.checked)
+			if i%len(kinds) == 0 {
+				c.rng.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
+			}
+			t.Log(c.round(kinds[i%len(kinds)], 300*time.Millisecond))
 		}
 	})
 }
 
-// Ensure that kill -9 during start-up, twice in a row, leaves everything in place.
+// Ensure that kill -9 during start-up leaves everything in place, again and again, and as
+// soon as the port is open, with nothing written since.
 func TestCrash_KillDuringStart(t *testing.T) {
 	eachDurability(t, func(t *testing.T, c *crash) {
-		c.load(c.server.Kill)
-		for range 2 {
-			c.server.Launch()
-			time.Sleep(time.Duration(c.rng.IntN(60)) * time.Millisecond) // the random moment
-			c.server.Kill()
-		}
-		t.Logf("ready in %v", c.restart().Round(time.Millisecond))
-		c.check()
-		// Killed again as soon as the port is open, with nothing written since.
-		c.server.Kill()
-		c.restart()
-		c.check()
-	})
-}
-
-// Ensure that SIGTERM under load ends with exit code 0 and that every reply that was
-// received still holds after the restart.
-func TestCrash_TerminateUnderLoad(t *testing.T) {
-	eachDurability(t, func(t *testing.T, c *crash) {
-		for range 2 {
-			c.load(func() { c.server.Signal(syscall.SIGTERM) })
-			c.server.WaitClean()
+		c.load(calm, 500*time.Millisecond, c.server.Kill)
+		for range 4 {
+			c.killStarts(2)
 			t.Logf("ready in %v", c.restart().Round(time.Millisecond))
 			c.check()
+			c.server.Kill()
+			c.restart()
+			c.check()
+			c.server.Kill()
 		}
 	})
 }
@@ -396,7 +404,7 @@ func TestCrash_DueWhileDown(t *testing.T) {
 func TestCrash_NoticesForgetting(t *testing.T) {
 	t.Parallel()
 	c := newCrash(t, proc.StartRedis(t), redisAfterlife) // without an append-only file
-	c.load(c.server.Kill)
+	c.load(calm, 500*time.Millisecond, c.server.Kill)
 	c.restart()
 	conn := c.server.Dial()
 	var v verdict

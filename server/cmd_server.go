@@ -29,7 +29,8 @@ func runRole(c *call) error {
 func runDebug(*call) error { return errDebug }
 
 // save makes every change that was made before the call durable, whatever the durability
-// mode leaves for later.
+// mode leaves for later, and then the copy if the program has one made. A stop ends it, as
+// it ends a BGSAVE of Redis.
 func (s *Server) save(ctx context.Context) error {
 	// The sizes depend on every change, so the barrier stands for all of them.
 	barrier, err := s.keyspace.View(ctx, storage.Scope{}, func(tx *storage.Tx) error {
@@ -42,7 +43,13 @@ func (s *Server) save(ctx context.Context) error {
 	if err := s.keyspace.Sync(ctx, barrier); err != nil {
 		return err
 	}
+	if s.backup != nil {
+		if err := s.backup(s.stopped); err != nil {
+			return err
+		}
+	}
 	s.lastSave.Store(int64(s.keyspace.Now()) / 1000)
+	s.stats.saveFailed.Store(false)
 	return nil
 }
 
@@ -58,7 +65,7 @@ func runSave(c *call) error {
 }
 
 // runBGSave takes SCHEDULE and, as nothing is ever rewritten here, has nothing to wait
-// for. One save runs at a time.
+// for. One runs at a time.
 func runBGSave(c *call) error {
 	if len(c.args) > 2 || len(c.args) == 2 && !c.is(1, "SCHEDULE") {
 		return errSyntax
@@ -69,9 +76,8 @@ func runBGSave(c *call) error {
 	}
 	srv.running.Go(func() {
 		defer srv.stats.saving.Store(false)
-		err := srv.save(context.Background())
-		srv.stats.saveFailed.Store(err != nil)
-		if err != nil {
+		if err := srv.save(context.Background()); err != nil {
+			srv.stats.saveFailed.Store(true)
 			srv.log.Error("background save failed", "err", err)
 		}
 	})

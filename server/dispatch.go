@@ -112,6 +112,8 @@ func (c *conn) translate(err error) replyError {
 		return reply
 	case errors.Is(err, storage.ErrWrongKind):
 		return errWrongType
+	case errors.Is(err, storage.ErrFull):
+		return errDiskFull // the store logs when that begins and ends
 	}
 	c.srv.log.Error("command failed in storage", "client", c.id, "err", err)
 	return errEngine(err)

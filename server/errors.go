@@ -35,6 +35,9 @@ const (
 	errPanic          = replyError("ERR internal error, see the server's log; the connection is closed")
 	errMaxClients     = replyError("ERR max number of clients reached")
 
+	// errDiskFull begins as Redis' error does when it cannot write to its disk.
+	errDiskFull = replyError("MISCONF the disk is full, or the limit of --max-disk is reached: sessions can still be read and deleted, and writes resume by themselves when there is room")
+
 	// errOutputLimit ends a command whose reply will never be sent: its client is cut.
 	errOutputLimit = replyError("ERR reply exceeds client-output-buffer-limit")
 	// errExecSize has no counterpart in Redis, which runs out of memory instead.

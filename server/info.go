@@ -156,7 +156,23 @@ func (t *infoText) persistence() error {
 	t.line("rdb_last_bgsave_status", status)
 	t.line("aof_enabled", 1)
 	t.line("sessiond_durability", t.srv.settings.get().Durability)
+	t.disk()
 	return nil
+}
+
+func (t *infoText) disk() {
+	disk, ok := t.srv.keyspace.Disk()
+	if !ok {
+		return
+	}
+	full := 0
+	if disk.Full {
+		full = 1
+	}
+	t.line("sessiond_disk_full", full)
+	t.line("sessiond_disk_available_bytes", disk.Available)
+	t.line("sessiond_disk_used_bytes", disk.Used)
+	t.line("sessiond_disk_quota_bytes", disk.Quota)
 }
 
 func (t *infoText) counters() error {

@@ -44,6 +44,9 @@ type Config struct {
 	Renames Renames
 	// Version is sessiond's own version, beside the Redis version clients read.
 	Version string
+	// Backup makes the copy that SAVE and BGSAVE ask for. Its context ends with Shutdown or
+	// Close. Nil means that they make what was changed durable, and no more.
+	Backup func(context.Context) error
 	// Stop is called, once, when a client asks for SHUTDOWN. It must not wait for the
 	// server. Nil refuses SHUTDOWN.
 	Stop func()
@@ -68,6 +71,7 @@ type Server struct {
 	stats     *stats
 	log       *slog.Logger
 	version   string
+	backup    func(context.Context) error
 	stop      func()
 	runID     string
 	stopped   context.Context // ends with Shutdown or Close
@@ -100,6 +104,7 @@ func New(config Config) *Server {
 		table:     newTable(),
 		log:       config.Logger,
 		version:   config.Version,
+		backup:    config.Backup,
 		stop:      config.Stop,
 		runID:     newRunID(),
 		strangers: newBudget(strangersBuffer),

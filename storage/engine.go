@@ -37,10 +37,20 @@ type Engine interface {
 	// Sweep removes records that are due at now, at most budget index entries at a time.
 	// It returns how many entries it dealt with and the deadline at which the next one
 	// comes due (ttl.Never if there is none). A record is removed only if its own
-	// deadline is due when looked at under the key's lock; one that was stored with a
-	// deadline before the last Sweep's now may stay until a Sweep goes past that now. Sweep
-	// is for one goroutine.
+	// deadline is due when looked at under the key's lock. If n is below budget and next is
+	// not due, then no record is left that was due at now and was stored by an Update whose
+	// fn was called before Sweep; and no fn that is called later sees one. Sweep is for one
+	// goroutine.
+	//
+	// A now before that of the last Sweep says that time goes back. Sweep then returns once
+	// everything that was removed so far is on stable storage.
 	Sweep(ctx context.Context, now ttl.Instant, budget int) (n int, next ttl.Instant, err error)
+
+	// Seen returns the now of some earlier Sweep, before a restart too: of the last one that
+	// removed a record, or of a later one. After a Sweep it is not later than that one's now.
+	// ttl.Never says that nothing was removed yet. What was due then may have been shown as
+	// ended: time must not begin before Seen until it is removed.
+	Seen() ttl.Instant
 
 	// Close makes everything durable and releases the store. Calls that are under way
 	// must have returned.
@@ -137,6 +147,10 @@ var (
 	ErrNotFound = errors.New("no such record")
 	// ErrScope is returned when a transaction touches what its scope did not announce.
 	ErrScope = errors.New("key outside the announced scope")
+	// ErrFull is returned by Update, which then has changed nothing, when there is no room
+	// on stable storage for what fn wrote. What removes records or ends them sooner is
+	// never refused so.
+	ErrFull = errors.New("no room on the disk")
 	// ErrClosed is returned by every method after Close.
 	ErrClosed = errors.New("store is closed")
 )

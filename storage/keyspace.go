@@ -90,6 +90,28 @@ func (ks *Keyspace) Update(ctx context.Context, scope Scope, fn func(*Tx) error)
 // Sync returns once everything b stands for is as safe as the durability mode promises.
 func (ks *Keyspace) Sync(ctx context.Context, b Barrier) error { return ks.engine.Sync(ctx, b) }
 
+// Disk tells how a store stands with its disk. Sizes are bytes.
+type Disk struct {
+	Full      bool  // new records are refused with ErrFull
+	Available int64 // free on the file system
+	Used      int64 // by the store
+	Quota     int64 // what the store may use; zero is all there is
+}
+
+// DiskReporter is an Engine with a disk of its own.
+type DiskReporter interface {
+	// Disk returns how things stand now.
+	Disk() Disk
+}
+
+// Disk returns how the engine stands with its disk. ok is false if it has none of its own.
+func (ks *Keyspace) Disk() (d Disk, ok bool) {
+	if r, has := ks.engine.(DiskReporter); has {
+		return r.Disk(), true
+	}
+	return Disk{}, false
+}
+
 // Tx is a transaction over live records: those whose deadline is not due at Now. It is
 // valid only inside the function it was handed to, and for one goroutine.
 type Tx struct {

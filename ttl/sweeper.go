@@ -8,12 +8,18 @@ import (
 // SweepFunc removes up to budget records whose deadline is due at now. It returns how
 // many index entries it dealt with and the deadline that comes due next (Never if none
 // is known), and must look at a record's true deadline again before it removes it.
+//
+// If n is below budget and next is not due, nothing is left that is due at now, and who
+// began to change a record before the call has finished. A now before that of the last
+// call says that time is about to go back.
 type SweepFunc func(ctx context.Context, now Instant, budget int) (n int, next Instant, err error)
 
 // Sweeper calls a SweepFunc in the background so that the space of ended records is
-// given back. Nothing depends on it having run: reads judge by the deadline itself.
+// given back. No read depends on it having run: reads judge by the deadline itself. Only a
+// Forward clock waits for it before it goes back.
 type Sweeper struct {
-	// Clock paces the sweeper. Nil means System.
+	// Clock paces the sweeper. Nil means System. A *Forward is released by the sweeper, and
+	// no one else may do that.
 	Clock Clock
 	// Sweep does the work of one batch.
 	Sweep SweepFunc
@@ -27,21 +33,32 @@ type Sweeper struct {
 	Pause time.Duration
 	// OnError is told of a failed batch; the sweeper then rests MaxSleep and goes on.
 	OnError func(error)
+	// OnStep is told, once for each step, that the wall clock stands at to, where it should
+	// stand at from: at an earlier instant, noticed within MaxSleep if Clock is a *Forward;
+	// or at one that is more than 2s later than the sweeper's pause explains. A machine
+	// that was suspended and a process that was stopped look like that, too, and what
+	// happens during a batch is not noticed. Nil is told nothing.
+	OnStep func(from, to Instant)
 }
 
 // Run sweeps until ctx ends and then returns. Call it in a goroutine and wait for it.
 func (s Sweeper) Run(ctx context.Context) {
 	s.setDefaults()
+	steps := steps{clock: s.Clock, tell: s.OnStep}
 	for {
 		now := s.Clock.Now()
+		steps.back(now)
 		n, next, err := s.Sweep(ctx, now, s.Budget)
+		if err == nil && n < s.Budget && !next.Due(now) {
+			err = s.release(ctx, now)
+		}
 		if ctx.Err() != nil {
 			return
 		}
 		if err != nil && s.OnError != nil {
 			s.OnError(err)
 		}
-		if s.Clock.Sleep(ctx, s.rest(now, n, next, err)) != nil {
+		if steps.sleep(ctx, s.rest(now, n, next, err)) != nil {
 			return
 		}
 	}
@@ -60,6 +77,28 @@ func (s *Sweeper) setDefaults() {
 	if s.Pause == 0 {
 		s.Pause = time.Millisecond
 	}
+	if s.OnStep == nil {
+		s.OnStep = func(Instant, Instant) {}
+	}
+}
+
+// release lets a Forward that is behind go back. Nothing is left that is due at now. The
+// store hears of it first: after a crash, time must not begin at now again and end what was
+// stored since.
+func (s *Sweeper) release(ctx context.Context, now Instant) error {
+	f, ok := s.Clock.(*Forward)
+	if !ok {
+		return nil
+	}
+	wall := f.Wall()
+	if now.Sub(wall) < smallStep {
+		return nil
+	}
+	if _, _, err := s.Sweep(ctx, wall, s.Budget); err != nil {
+		return err
+	}
+	f.Release(now, wall)
+	return nil
 }
 
 func (s *Sweeper) rest(now Instant, n int, next Instant, err error) time.Duration {
@@ -73,4 +112,43 @@ func (s *Sweeper) rest(now Instant, n int, next Instant, err error) time.Duratio
 	default:
 		return min(next.Sub(now), s.MaxSleep)
 	}
+}
+
+// steps notices when somebody sets the clock.
+type steps struct {
+	clock Clock
+	tell  func(from, to Instant)
+	told  time.Duration // of how far the clock is behind
+}
+
+// back tells of the wall clock if it is behind now, and further than was told.
+func (s *steps) back(now Instant) {
+	wall := s.wall()
+	behind := now.Sub(wall)
+	if behind < s.told+smallStep {
+		s.told = max(0, min(s.told, behind))
+		return
+	}
+	s.told = behind
+	s.tell(now, wall)
+}
+
+// largeDelay is how late a pause may end on a busy machine.
+const largeDelay = 2 * time.Second
+
+// sleep sleeps for d and tells if the clock went further meanwhile.
+func (s *steps) sleep(ctx context.Context, d time.Duration) error {
+	due := s.wall().Add(d)
+	err := s.clock.Sleep(ctx, d)
+	if wall := s.wall(); err == nil && wall.Sub(due) > largeDelay {
+		s.tell(due, wall)
+	}
+	return err
+}
+
+func (s *steps) wall() Instant {
+	if f, ok := s.clock.(*Forward); ok {
+		return f.Wall()
+	}
+	return s.clock.Now()
 }

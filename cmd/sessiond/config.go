@@ -29,6 +29,9 @@ type config struct {
 	durability sessiond.Durability
 	databases  int
 	cacheBytes int64
+	maxDisk    int64
+	backupDir  string
+	wait       bool
 
 	password   string
 	users      []string
@@ -71,7 +74,10 @@ func newFlags() *flags {
 	set.StringVar(&f.typed.appendfsync, "appendfsync", "",
 		"`when`: Redis' words for --durability: always is strict, everysec is everysec")
 	set.IntVar(&f.databases, "databases", 16, "`number` of databases")
-	set.Int64Var(&f.cacheBytes, "cache-bytes", 256<<20, "`bytes` of memory for recently used sessions")
+	bytesFlag(set, &f.cacheBytes, "cache-bytes", 256<<20, "`bytes` of memory for recently used sessions")
+	bytesFlag(set, &f.maxDisk, "max-disk", 0, "`bytes` the data folder may take before new sessions are refused; 0 is all there is")
+	set.StringVar(&f.backupDir, "backup-dir", "", "`folder` of the copy that SAVE and BGSAVE make; empty means backup inside the data folder")
+	set.BoolVar(&f.wait, "wait", false, "wait until another sessiond has let go of the data folder, then take over")
 	set.StringVar(&f.password, "requirepass", "", "`password` clients log in with; better given by the environment")
 	set.StringArrayVar(&f.users, "user", nil,
 		"ACL `user`, a name and its rules as in redis.conf: \"alice on >secret ~sess:* +@read +set\"; repeat the flag for more, or the variable's line")
@@ -79,9 +85,9 @@ func newFlags() *flags {
 		"`names` of a command: its own and the new one, \"\" for none; the flag can be repeated")
 	set.StringVar(&f.aclFile, "aclfile", "", "`file` of ACL users, in Redis' format, in place of --user and --requirepass")
 	set.IntVar(&f.maxClients, "maxclients", 10000, "`number` of clients at once")
-	set.IntVar(&f.maxBulk, "proto-max-bulk-len", 64<<20, "`bytes` of the largest argument or value, up to 512 MiB")
-	set.IntVar(&f.queryBuffer, "client-query-buffer-limit", 256<<20, "`bytes` of the largest command or transaction")
-	set.IntVar(&f.outputBuffer, "client-output-buffer-limit", 256<<20, "`bytes` of replies that may wait for one client")
+	bytesFlag(set, &f.maxBulk, "proto-max-bulk-len", 64<<20, "`bytes` of the largest argument or value, up to 512 MiB")
+	bytesFlag(set, &f.queryBuffer, "client-query-buffer-limit", 256<<20, "`bytes` of the largest command or transaction")
+	bytesFlag(set, &f.outputBuffer, "client-output-buffer-limit", 256<<20, "`bytes` of replies that may wait for one client")
 	set.IntVar(&f.typed.timeout, "timeout", 0, "`seconds` a client may be silent; 0 is forever")
 	set.StringVar(&f.typed.logLevel, "loglevel", "notice",
 		"`level` of the log: debug, verbose, notice (or info), warning (or warn), error")
@@ -94,8 +100,11 @@ func usage() string {
 	return `sessiond keeps web sessions on disk and serves them over the Redis protocol.
 
 Usage: sessiond [flags]
+       sessiond TOOL [flags]
 
 ` + newFlags().set.FlagUsages() + `
+Tools, each with a --help of its own:
+` + toolSummaries() + `
 Each flag can be given as an environment variable, too: SESSIOND_PORT for --port and so
 on. A flag wins over the variable; an empty variable counts as not set.
 `
@@ -116,7 +125,7 @@ func parseConfig(args []string, getenv func(string) string) (config, error) {
 		return config{}, usageError{err}
 	}
 	if f.set.NArg() > 0 {
-		return config{}, usagef("unexpected argument %q: sessiond takes flags only, see sessiond --help", f.set.Arg(0))
+		return config{}, usagef("unexpected argument %q: there is no such tool, see sessiond --help", f.set.Arg(0))
 	}
 	if f.help || f.version {
 		return f.config, nil
@@ -165,6 +174,8 @@ func invalid(name string, err *pflag.InvalidValueError) error {
 		reason = "neither true nor false"
 	case "stringSlice":
 		reason = "not a list"
+	case "bytes":
+		reason = errBytes.Error()
 	}
 	return usagef("%s %q: %s", name, err.GetValue(), reason)
 }
@@ -204,6 +215,8 @@ func (f *flags) check() (config, error) {
 		return config{}, usagef("--timeout %d: not negative, 0 is forever", f.typed.timeout)
 	case f.cacheBytes < 1:
 		return config{}, usagef("--cache-bytes %d: at least one", f.cacheBytes)
+	case f.maxDisk < 0:
+		return config{}, usagef("--max-disk %d: not negative, 0 is no limit", f.maxDisk)
 	case f.dir == "":
 		return config{}, usagef("--dir: a folder is needed")
 	case len(c.bind) == 0 && c.unixSocket == "":

@@ -66,6 +66,8 @@ func TestParseConfig(t *testing.T) {
 		{"--loglevel WARN", "", level, slog.LevelWarn},
 		{"", "SESSIOND_LOGLEVEL=debug", level, slog.LevelDebug},
 		{"", "SESSIOND_CACHE_BYTES=1000", func(c config) any { return c.cacheBytes }, int64(1000)},
+		{"--max-disk 10gb --cache-bytes 1k", "", func(c config) any { return c.maxDisk + c.cacheBytes }, int64(10<<30 + 1000)},
+		{"--proto-max-bulk-len 1mb", "SESSIOND_CLIENT_QUERY_BUFFER_LIMIT=512MB", func(c config) any { return c.maxBulk + c.queryBuffer }, 513 << 20},
 		{"--unixsocketperm 0770", "", func(c config) any { return int(c.unixSocketPerm) }, 0o770},
 		{"", "SESSIOND_HELP=true SESSIOND_VERSION=true", func(c config) any { return c.help || c.version }, false},
 	}
@@ -91,7 +93,7 @@ func TestRun_Usage(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ line, env, want string }{
 		{"--nosuch", "", "unknown flag: --nosuch"},
-		{"sessiond.conf", "", `unexpected argument "sessiond.conf": sessiond takes flags only, see sessiond --help`},
+		{"sessiond.conf", "", `unexpected argument "sessiond.conf": there is no such tool, see sessiond --help`},
 		{"--port", "", "flag needs an argument: --port"},
 		{"--port http", "", `--port "http": not a whole number from 0 to 65535`},
 		{"--port 65536", "", `--port "65536": not a whole number from 0 to 65535`},
@@ -111,6 +113,9 @@ func TestRun_Usage(t *testing.T) {
 		{"--client-output-buffer-limit 1000", "", "--client-output-buffer-limit 1000: from 65536 to 2147483647"},
 		{"--timeout -1", "", "--timeout -1: not negative, 0 is forever"},
 		{"--cache-bytes 0", "", "--cache-bytes 0: at least one"},
+		{"--cache-bytes 1tb", "", `--cache-bytes "1tb": not a number of bytes such as 1048576, 512mb or 10gb`},
+		{"", "SESSIOND_MAX_DISK=lots", `SESSIOND_MAX_DISK "lots": not a number of bytes such as 1048576, 512mb or 10gb`},
+		{"--max-disk -1", "", "--max-disk -1: not negative, 0 is no limit"},
 		{"--loglevel loud", "", `--loglevel "loud" is none of debug, verbose, notice, warning`},
 		{"--unixsocketperm 800", "", `--unixsocketperm "800": not a permission such as 700 or 770`},
 		{"--unixsocketperm 1777", "", `--unixsocketperm "1777": not a permission such as 700 or 770`},

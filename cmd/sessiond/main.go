@@ -5,7 +5,8 @@
 // See sessiond --help for its flags.
 //
 // Exit codes: 0 after SIGTERM, SIGINT or SHUTDOWN; 2 if a flag or an environment variable
-// is wrong; 3 if changes could no longer be written safely; 1 for everything else.
+// is wrong; 3 if changes could no longer be written safely; 4 if the data
+// folder is damaged, or check or repair found that it is; 1 for everything else.
 package main
 
 import (
@@ -19,24 +20,21 @@ import (
 )
 
 const (
-	exitOK     = 0
-	exitFailed = 1
-	exitUsage  = 2
+	exitOK      = 0
+	exitFailed  = 1
+	exitUsage   = 2
+	exitDamaged = 4
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Getenv, os.Stdout, os.Stderr)) }
 
 // run is the whole command. It returns the exit code.
 func run(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	c, err := parseConfig(args, getenv)
-	switch {
-	case err != nil:
-	case c.help:
-		_, err = io.WriteString(stdout, usage())
-	case c.version:
-		_, err = fmt.Fprintf(stdout, "sessiond %s\n", sessiond.Version)
-	default:
-		err = serve(c, stdout, stderr)
+	var err error
+	if t := findTool(args); t != nil {
+		err = t.call(args[1:], getenv, stdout, stderr)
+	} else {
+		err = runServer(args, getenv, stdout, stderr)
 	}
 	if err == nil {
 		return exitOK
@@ -48,7 +46,25 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 	if errors.As(err, &wrongUsage) {
 		return exitUsage
 	}
+	var damaged damagedError
+	if errors.As(err, &damaged) || errors.Is(err, sessiond.ErrDamaged) {
+		return exitDamaged
+	}
 	return exitFailed
+}
+
+func runServer(args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	c, err := parseConfig(args, getenv)
+	switch {
+	case err != nil:
+	case c.help:
+		_, err = io.WriteString(stdout, usage())
+	case c.version:
+		_, err = fmt.Fprintf(stdout, "sessiond %s\n", sessiond.Version)
+	default:
+		err = serve(c, stdout, stderr)
+	}
+	return err
 }
 
 // usageError says that the command was called wrongly.

@@ -38,10 +38,12 @@ func serve(c config, stdout, stderr io.Writer) (err error) {
 	asked := make(chan struct{})
 	defer keepMemory(c.cacheBytes)()
 
-	store, err := sessiond.Open(c.dir, sessiond.Options{
+	store, err := c.open(sessiond.Options{
 		Durability:     c.durability,
 		Databases:      c.databases,
 		CacheBytes:     c.cacheBytes,
+		MaxDisk:        c.maxDisk,
+		BackupDir:      c.backupDir,
 		Logger:         log,
 		Password:       c.password,
 		Users:          c.users,
@@ -53,9 +55,9 @@ func serve(c config, stdout, stderr io.Writer) (err error) {
 		IdleTimeout:    c.idle,
 		OnShutdown:     func() { close(asked) },
 		RenameCommands: c.renames,
-	})
-	if err != nil {
-		return err
+	}, signals, log)
+	if store == nil {
+		return err // nil if a signal came first
 	}
 	defer func() {
 		if closeErr := store.Close(); err == nil {
@@ -66,6 +68,7 @@ func serve(c config, stdout, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	defer startControl(c.dir, store.Backup, log)()
 	served := make(chan error, 1)
 	go func() { served <- store.Serve(listeners...) }() // ends with stop
 	_, err = fmt.Fprintf(stdout, "sessiond %s listening on %s; %v\n", sessiond.Version, joinAddresses(listeners), c)

@@ -34,7 +34,7 @@ type text struct{ path, content string }
 
 // outside are the folders with modules and programs of their own. Only the rules about
 // words apply to them.
-var outside = []string{"compat_test", "bench", "examples"}
+var outside = []string{"compat_test", "examples"}
 
 // load reads every file below root that belongs to the source.
 func load(root fs.FS) (*tree, error) {

@@ -72,6 +72,8 @@ func TestRules(t *testing.T) {
 		{"clock", "server/x.go", `package server; import "time"; var t = time.Second`, ""},
 		{"clock", "server/x.go", `package server; import "time"; var t = time.Now()`, "time.Now: only ttl"},
 		{"clock", "server/x.go", `package server; import clock "time"; var t = clock.NewTicker`, "time.NewTicker"},
+		{"clock", "bench/x.go", `package main; import "time"; var t = time.Now()`, ""},
+		{"arrows", "bench/x.go", `package main; import "github.com/sessiond/sessiond/ttl"`, "bench must not import"},
 		{"clock", "server/x_test.go", `package server; import "time"; var t = time.Now()`, ""},
 		{"budgets", "x.go", "package x\n" + strings.Repeat("\n", 399), ""},
 		{"budgets", "x.go", "package x\n" + strings.Repeat("\n", 400), "x.go: 401 lines"},

@@ -26,6 +26,7 @@ func reopenRules() []rule {
 		{"Undone", "What was undone stays undone after a restart.", checkReopenUndone},
 		{"Revisions", "No revision is given twice, a restart in between or not.", checkReopenRevisions},
 		{"Sweeps", "Sweep goes on after a restart where it was.", checkReopenSweeps},
+		{"Seen", "Seen is not earlier after a restart, and not after the last Sweep.", checkReopenSeen},
 		{"Cursors", "A series of Scans goes on after a restart.", checkReopenCursors},
 		{"Empty", "A store that never held anything opens again.", checkReopenEmpty},
 		{"Big", "A value of 1 MB and a long name are there after a restart.", checkReopenBig},
@@ -206,6 +207,18 @@ func checkReopenSweeps(s *subject) {
 	s.holds(row{0, "c", "3", 90})
 	s.drain(90)
 	s.holds()
+}
+
+func checkReopenSeen(s *subject) {
+	s.put(row{0, "a", "1", 50}, row{0, "b", "2", 70})
+	for _, step := range []struct{ now, least ttl.Instant }{{60, 60}, {65, 60}, {80, 80}, {40, 40}} {
+		s.drain(step.now)
+		least := max(step.least, s.engine.Seen())
+		s.reopen()
+		if got := s.engine.Seen(); got < least || got > step.now {
+			s.t.Errorf("Seen = %d after a restart, want %d to %d", got, least, step.now)
+		}
+	}
 }
 
 func checkReopenCursors(s *subject) {

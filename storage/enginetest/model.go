@@ -40,6 +40,7 @@ type model struct {
 	born       map[id]uint64 // the generation of each key that was ever created
 	revision   uint64        // the last one given out
 	generation uint64        // the last one given out
+	seen       ttl.Instant
 }
 
 func (m *model) View(ctx context.Context, scope storage.Scope, fn func(storage.Reader) error) (storage.Barrier, error) {
@@ -84,16 +85,24 @@ func (m *model) Sweep(ctx context.Context, now ttl.Instant, budget int) (n int, 
 	if err := m.usableLocked(ctx); err != nil {
 		return 0, ttl.Never, err
 	}
+	m.seen = min(m.seen, now)
 	for k, r := range m.records {
 		switch {
 		case r.Deadline.Due(now) && n < budget:
 			delete(m.records, k)
 			n++
+			m.seen = now
 		case r.Deadline != ttl.Never && (next == ttl.Never || r.Deadline < next):
 			next = r.Deadline
 		}
 	}
 	return n, next, nil
+}
+
+func (m *model) Seen() ttl.Instant {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.seen
 }
 
 func (m *model) Close() error {

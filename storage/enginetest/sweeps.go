@@ -2,6 +2,8 @@ package enginetest
 
 import (
 	"fmt"
+	"runtime"
+	"sync"
 
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/ttl"
@@ -18,6 +20,8 @@ func sweepRules() []rule {
 		{"Replaced", "A record put in place of another ends at its own deadline.", checkSweepReplaced},
 		{"BackAndForth", "A deadline moved on and back again is the one that counts.", checkSweepBackAndForth},
 		{"ClockBack", "When the clock steps back, nothing is swept early and nothing is forgotten.", checkSweepClockBack},
+		{"Underway", "Sweep waits for an Update that was called before, and removes what it stored, if due.", checkSweepUnderway},
+		{"Seen", "Seen is when the last Sweep that removed a record was, or later, but not after the last Sweep.", checkSweepSeen},
 		{"Flushed", "Sweep after Flush spares what was put later.", checkSweepFlushed},
 		{"Swapped", "Sweep after Swap removes a record where it is, not where it was.", checkSweepSwapped},
 		{"Empty", "Sweep of an empty store deals with nothing.", checkSweepEmpty},
@@ -180,9 +184,6 @@ func checkSweepBackAndForth(s *subject) {
 	s.holds()
 }
 
-// A record that is written with a deadline at or before the time of the last Sweep may stay
-// until Sweep is called for a later time than that one: no reader sees it, and an engine
-// need not look again where it has been.
 func checkSweepClockBack(s *subject) {
 	s.put(row{0, "a", "1", 100}, row{0, "far", "2", 5000})
 	s.drain(1000)
@@ -200,6 +201,60 @@ func checkSweepClockBack(s *subject) {
 	}
 	s.drain(1001)
 	s.holds(row{0, "far", "2", 5000})
+	s.put(row{0, "far", "2", 5000}, row{0, "again", "7", 1001}, row{1, "again", "8", 3})
+	s.drain(1001)
+	s.holds(row{0, "far", "2", 5000})
+}
+
+// The sweep must wait for the update, which may have read the clock before it came to now.
+func checkSweepUnderway(s *subject) {
+	for range 2 { // the second time the sweep has been at that now before
+		s.put(row{0, "due", "1", 50})
+		began, swept := make(chan struct{}), make(chan error, 1)
+		begin := sync.OnceFunc(func() { close(began) })
+		go func() {
+			<-began
+			_, err := drain(s.t.Context(), s.engine, 100, 10)
+			swept <- err
+		}()
+		k := key(0, "late")
+		s.update(func(tx storage.Txn) error {
+			begin()
+			for range 1000 { // the sweep may get as far as it can
+				runtime.Gosched()
+			}
+			return put(tx, row{0, "late", "2", 60})
+		}, k)
+		if err := <-swept; err != nil {
+			s.t.Fatal(err)
+		}
+		s.holds()
+	}
+}
+
+func checkSweepSeen(s *subject) {
+	seen := func(least, most ttl.Instant) {
+		s.t.Helper()
+		if got := s.engine.Seen(); got < least || got > most {
+			s.t.Errorf("Seen = %d, want %d to %d", got, least, most)
+		}
+	}
+	seen(ttl.Never, ttl.Never)
+	s.put(row{0, "a", "1", 50}, row{0, "b", "2", 70}, row{0, "c", "3", 90})
+	s.drain(49)
+	seen(ttl.Never, 49)
+	s.drain(60)
+	seen(60, 60)
+	s.drain(65)
+	seen(60, 65)
+	s.drain(80)
+	seen(80, 80)
+	s.drain(40)
+	seen(40, 40)
+	s.drain(45)
+	seen(40, 45)
+	s.drain(1000)
+	seen(1000, 1000)
 }
 
 func checkSweepFlushed(s *subject) {

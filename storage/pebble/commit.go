@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	pebbledb "github.com/cockroachdb/pebble/v2"
@@ -16,12 +17,15 @@ func (tx *txn) commit() (storage.Barrier, error) {
 		return storage.Barrier{}, nil
 	}
 	e := tx.e
-	for _, generation := range tx.created {
-		generation.Add(1)
-	}
 	b := e.db.NewBatch()
 	if err := tx.build(b); err != nil {
 		return storage.Barrier{}, err
+	}
+	if err := e.room.take(tx.demand(), b.Len()); err != nil {
+		return storage.Barrier{}, errors.Join(err, b.Close())
+	}
+	for _, generation := range tx.created {
+		generation.Add(1)
 	}
 	if b.Empty() { // a record came and went
 		return storage.Barrier{}, b.Close()
@@ -89,6 +93,21 @@ func (tx *txn) lasting() bool {
 	return false
 }
 
+// demand says what the commit asks of the disk.
+func (tx *txn) demand() demand {
+	asked := ends
+	for i := range tx.cells {
+		switch c := &tx.cells[i]; {
+		case !c.changed || !c.exists:
+		case c.replaced:
+			return grows
+		case c.now.deadline == ttl.Never || c.extends():
+			asked = extends
+		}
+	}
+	return asked
+}
+
 // mark leaves the barrier for whoever reads the records next.
 func (tx *txn) mark(b storage.Barrier) {
 	for i := range tx.cells {
@@ -110,13 +129,10 @@ func (tx *txn) mark(b storage.Barrier) {
 // apply writes b to the log and makes it visible, and then frees it. newest is the largest
 // revision in b. It returns an error only if nothing was applied.
 func (e *Engine) apply(b *pebbledb.Batch, newest uint64) error {
-	// Pebble panics, with its locks held, if the log broke under an earlier commit.
-	defer func() {
-		if p := recover(); p != nil {
-			e.fatal(fmt.Errorf("apply a commit: %v", p))
-			panic(p)
-		}
-	}()
+	if err := e.refusal.Load(); err != nil {
+		return *err
+	}
+	defer e.failPanicked()
 	if r := &e.revisions; newest > r.reserved.Load() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -128,6 +144,7 @@ func (e *Engine) apply(b *pebbledb.Batch, newest uint64) error {
 		}
 	}
 	e.large.note(b.Len())
+	e.room.note(b.Len())
 	if err := e.db.Apply(b, pebbledb.NoSync); err != nil {
 		return fmt.Errorf("apply a commit: %w", err)
 	}

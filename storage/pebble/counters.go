@@ -88,7 +88,7 @@ func encodeCount(c storage.Count) []byte {
 
 func decodeCount(b []byte) (storage.Count, error) {
 	if len(b) != countSize {
-		return storage.Count{}, fmt.Errorf("count of %d bytes: %w", len(b), errDamaged)
+		return storage.Count{}, fmt.Errorf("count of %d bytes: %w", len(b), ErrDamaged)
 	}
 	return storage.Count{
 		Records:  int64(binary.BigEndian.Uint64(b)),

@@ -17,13 +17,17 @@ import (
 
 // Engine is a storage.Engine in a folder of the local disk. Create it with Open.
 type Engine struct {
-	db         *pebbledb.DB
-	lock       *pebbledb.Lock
-	durability storage.Durability
-	clock      ttl.Clock
-	logger     *slog.Logger
-	fatal      func(error)
-	seed       seed
+	db          *pebbledb.DB
+	lock        *pebbledb.Lock
+	home        home
+	synced      *synced
+	compactions *compactions
+	refusal     atomic.Pointer[error] // of changes; nil if they are welcome
+	durability  storage.Durability
+	clock       ttl.Clock
+	logger      *slog.Logger
+	fatal       func(error)
+	seed        seed
 
 	stripes     stripes
 	generations generations
@@ -33,6 +37,7 @@ type Engine struct {
 	order       order
 	flusher     flusher
 	index       index
+	room        *room
 	front       front
 	large       largeBatches
 
@@ -40,6 +45,8 @@ type Engine struct {
 	txns    sync.Pool // of *txn
 
 	closed     atomic.Bool
+	serving    atomic.Bool           // Pebble has opened its part
+	failure    atomic.Pointer[error] // nil as long as all is well
 	stop       context.CancelFunc
 	background sync.WaitGroup
 }
@@ -55,6 +62,7 @@ func newEngine(opts Options, lock *pebbledb.Lock) *Engine {
 		fatal:      opts.Fatal,
 		front:      newFront(opts.frontBytes),
 		large:      largeBatches{threshold: int(opts.memTableSize / 2)},
+		room:       boundless(),
 	}
 	e.readers.New = func() any { return &reader{e: e} }
 	e.txns.New = func() any { return &txn{reader: reader{e: e}} }
@@ -103,10 +111,14 @@ func (e *Engine) Close() error {
 		return storage.ErrClosed
 	}
 	e.stop()
+	if err := e.failed(); err != nil {
+		return err // its locks may be held for ever
+	}
 	e.background.Wait()
-	err := e.await(context.Background(), storage.Barrier{Disk: e.order.issued.Load()})
+	err := e.keepSeen()
+	err = errors.Join(err, e.await(context.Background(), storage.Barrier{Disk: e.order.issued.Load()}))
 	e.flusher.demand.Add(1) // whatever Pebble still syncs, it syncs really
-	err = errors.Join(err, e.db.Close(), e.lock.Close())
+	err = errors.Join(err, e.db.Close(), e.synced.close(), e.lock.Close())
 	if err != nil {
 		return fmt.Errorf("close store: %w", err)
 	}
@@ -114,8 +126,8 @@ func (e *Engine) Close() error {
 }
 
 func (e *Engine) ready(ctx context.Context) error {
-	if e.closed.Load() {
-		return storage.ErrClosed
+	if err := e.usable(); err != nil {
+		return err
 	}
 	return ctx.Err()
 }

@@ -35,7 +35,7 @@ func lockFolder(files vfs.FS, dir string) (*pebbledb.Lock, error) {
 		return nil, err
 	}
 	if err := checkFolder(names); err != nil {
-		return nil, err
+		return nil, openError(dir, err)
 	}
 	lock, err := pebbledb.LockDirectory(dir, files)
 	if err == nil {
@@ -53,47 +53,76 @@ func lockFolder(files vfs.FS, dir string) (*pebbledb.Lock, error) {
 
 // checkFolder looks at the names in a folder before anything is written to it.
 func checkFolder(names []string) error {
-	const format, manifest = "marker.format-version.", "marker.manifest."
-	store := false
-	foreign := ""
+	store, content, foreign := false, "", ""
 	for _, name := range names {
-		switch {
-		case strings.HasPrefix(name, format):
+		switch kind := kindOf(name); {
+		case strings.HasPrefix(name, formatMarker):
 			version, err := strconv.Atoi(strings.TrimPrefix(filepath.Ext(name), "."))
 			if err == nil && version > int(pebbleFormat) {
 				return fmt.Errorf("%w: it uses format %d of Pebble, and this one reads up to %d",
 					ErrNewerFormat, version, int(pebbleFormat))
 			}
-		case strings.HasPrefix(name, manifest):
+			content = name
+		case strings.HasPrefix(name, manifestMarker):
 			store = true
-		case !leftover(name):
+		case kind == contentFile:
+			content = name
+		case kind == foreignFile:
 			foreign = name
 		}
 	}
-	if foreign != "" && !store {
+	switch {
+	case store:
+		return nil
+	case foreign != "":
 		return fmt.Errorf("%w, %q for instance: choose an empty folder", ErrForeign, foreign)
+	case content != "":
+		// Pebble would take the folder for an empty one and remove what it holds.
+		return fmt.Errorf("%w: it has %s and no %s*", ErrDamaged, content, manifestMarker)
 	}
 	return nil
 }
 
-// leftover reports whether the creation of a store may have left the file behind when it
-// was interrupted, or whether it is what a fresh file system contains.
-func leftover(name string) bool {
-	if name == "LOCK" || name == "lost+found" || strings.HasPrefix(name, "marker.") {
-		return true
-	}
-	var number string
-	switch ext := filepath.Ext(name); {
-	case ext == ".log" || ext == ".sst" || ext == ".dbtmp":
-		number = strings.TrimSuffix(name, ext)
-	case strings.HasPrefix(name, "MANIFEST-"):
-		number = strings.TrimPrefix(name, "MANIFEST-")
-	case strings.HasPrefix(name, "OPTIONS-"):
-		number = strings.TrimPrefix(name, "OPTIONS-")
-	}
-	_, err := strconv.ParseUint(number, 10, 64)
-	return err == nil
+// fileKind is what a name in a folder says about a store there.
+type fileKind int
+
+const (
+	foreignFile fileKind = iota // nothing of a store's
+	earlyFile                   // may be there before a store is: its creation may have been interrupted
+	contentFile                 // comes when the store exists
+)
+
+// earlyFiles are what a fresh file system contains, and what sessiond itself puts into a
+// folder beside what Pebble does.
+var earlyFiles = map[string]bool{
+	"LOCK": true, "lost+found": true, syncedName: true, "reserve": true, "backup": true, "control.sock": true,
 }
+
+// kindOf tells the kinds apart. Pebble creates a store in this order: MANIFEST, its marker,
+// log, other markers, OPTIONS.
+func kindOf(name string) fileKind {
+	if earlyFiles[name] || strings.HasPrefix(name, reserveName) || strings.HasPrefix(name, "marker.") {
+		return earlyFile
+	}
+	kind, digits := contentFile, ""
+	switch ext := filepath.Ext(name); {
+	case ext == ".log" || ext == ".sst":
+		digits = strings.TrimSuffix(name, ext)
+	case ext == ".dbtmp":
+		digits = strings.TrimPrefix(strings.TrimSuffix(name, ext), "temporary.")
+	case strings.HasPrefix(name, "MANIFEST-"):
+		kind, digits = earlyFile, strings.TrimPrefix(name, "MANIFEST-")
+	case strings.HasPrefix(name, "OPTIONS-"):
+		digits = strings.TrimPrefix(name, "OPTIONS-")
+	}
+	if _, err := strconv.ParseUint(digits, 10, 64); err != nil || len(digits) < numberWidth {
+		return foreignFile
+	}
+	return kind
+}
+
+// numberWidth is how many digits a number in a name has at least.
+const numberWidth = 6
 
 // resolve names a folder in one way only, so that a lock of this process is found whatever
 // path led to it.

@@ -2,7 +2,6 @@ package pebble
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"github.com/dchest/siphash"
@@ -24,6 +23,8 @@ import (
 //	seed      'm' "seed"                   ->  key of the hash <16b>
 //	fence     'm' "fence"                  ->  no index entry lies below, Unix ms <8b>
 //	revision  'm' "revision"               ->  no revision above was ever used <8b>
+//	seen      'm' "seen"                   ->  the clock stood there when the sweeper last removed
+//	                                           a record or time went back, Unix ms <8b>
 //	space     'm' "space" | database <2b>  ->  space <2b>, only where it differs from database
 //	count     'm' "count" | space <2b>     ->  records <8b> | expiring <8b>, by merge operator
 //
@@ -32,9 +33,13 @@ import (
 // entry and the value of a record always change in one batch. A record with a deadline has
 // exactly one valid index entry, the one at the entry's indexed; others are left behind by
 // a flush and dropped when they come due.
+//
+// The first programs knew nothing of seen. They ignore it, and a store that has none is as
+// good as one whose clock was never set back; so it needs no new version.
 
 // formatVersion is stored under 'm' "format". A program refuses a store with a larger
-// number than its own. Version 1 is the first; every program can read it.
+// number than its own; see also formatFile. Version 1 is the first; every program can read
+// it.
 const formatVersion = 1
 
 // entryVersion is the first byte of an entry. Version 1 is the first.
@@ -59,11 +64,10 @@ var (
 	keySeed     = []byte("mseed")
 	keyFence    = []byte("mfence")
 	keyRevision = []byte("mrevision")
+	keySeen     = []byte("mseen")
 	keySpace    = []byte("mspace")
 	keyCount    = []byte("mcount")
 )
-
-var errDamaged = errors.New("store is damaged")
 
 // place is the part of a position before the name: space in the upper 16 bits, hash below.
 type place uint64
@@ -146,7 +150,7 @@ func decodeEntry(b []byte) (entry, error) {
 		return entry{}, fmt.Errorf("record of version %d: %w", b[0], ErrNewerFormat)
 	}
 	if len(b) != entrySize || b[0] != entryVersion {
-		return entry{}, fmt.Errorf("entry of %d bytes: %w", len(b), errDamaged)
+		return entry{}, fmt.Errorf("entry of %d bytes: %w", len(b), ErrDamaged)
 	}
 	x := entry{
 		kind:     storage.Kind(b[1]),
@@ -156,7 +160,7 @@ func decodeEntry(b []byte) (entry, error) {
 		size:     binary.BigEndian.Uint32(b[26:]),
 	}
 	if x.deadline < 0 || x.indexed < 0 || (x.deadline == ttl.Never) != (x.indexed == ttl.Never) {
-		return entry{}, fmt.Errorf("entry with deadline %d, indexed %d: %w", x.deadline, x.indexed, errDamaged)
+		return entry{}, fmt.Errorf("entry with deadline %d, indexed %d: %w", x.deadline, x.indexed, ErrDamaged)
 	}
 	return x, nil
 }

@@ -41,6 +41,7 @@ func TestFormat_Golden(t *testing.T) {
 	line("seed key", keySeed)
 	line("fence key", keyFence)
 	line("revision key", keyRevision)
+	line("seen key", keySeen)
 	line("space key", numbered(keySpace, 258))
 	line("count key", numbered(keyCount, 258))
 	line("count", encodeCount(storage.Count{Records: 5, Expiring: -1}))
@@ -76,13 +77,13 @@ func TestDecodeEntry_Refuses(t *testing.T) {
 		b    []byte
 		want error
 	}{
-		{"nothing", nil, errDamaged},
-		{"too short", good[:entrySize-1], errDamaged},
-		{"too long", append(bytes.Clone(good), 0), errDamaged},
-		{"version 0", change(0, 0), errDamaged},
+		{"nothing", nil, ErrDamaged},
+		{"too short", good[:entrySize-1], ErrDamaged},
+		{"too long", append(bytes.Clone(good), 0), ErrDamaged},
+		{"version 0", change(0, 0), ErrDamaged},
 		{"version 2", change(0, 2), ErrNewerFormat},
-		{"negative deadline", change(2, 0x80), errDamaged},
-		{"deadline without index", change(17, 0), errDamaged},
+		{"negative deadline", change(2, 0x80), ErrDamaged},
+		{"deadline without index", change(17, 0), ErrDamaged},
 	}
 	for _, tt := range tests {
 		if _, err := decodeEntry(tt.b); !errors.Is(err, tt.want) {

@@ -18,6 +18,9 @@ import (
 // belongs to the engine until Close.
 func Open(dir string, opts Options) (*Engine, error) {
 	e, err := open(dir, opts.withDefaults())
+	if isFull(err) {
+		err = fmt.Errorf("%w: %w", storage.ErrFull, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
@@ -33,25 +36,84 @@ func open(dir string, opts Options) (_ *Engine, err error) {
 			return nil, err
 		}
 	}
+	if err := refuseNewer(opts.fs, dir); err != nil {
+		return nil, err
+	}
 	lock, err := lockFolder(opts.fs, dir)
 	if err != nil {
 		return nil, err
 	}
-	e := newEngine(opts, lock)
-	// Everything Open writes is durable when it returns.
-	e.flusher.demand.Add(1)
-	defer e.flusher.demand.Add(-1)
-	e.db, err = pebbledb.Open(dir, opts.pebble(walFS{opts.fs, &e.flusher.demand}, lock))
+	room, err := newRoom(dir, &opts)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	if err := e.load(); err != nil {
-		return nil, errors.Join(err, e.db.Close(), lock.Close())
+	e := newEngine(opts, lock)
+	e.room = room
+	e.home = newHome(opts.fs, dir)
+	if err := e.home.clearStage(); err != nil { // it only takes space
+		e.logger.Warn("what an interrupted backup left could not be removed", "err", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
+	room.over = ctx
+	opts.fs = pacedFS{reserveFS{opts.fs, room}, func() {
+		if e.serving.Load() {
+			_ = opts.Clock.Sleep(ctx, failurePause) // an early end is welcome
+		}
+	}}
+	if err := e.start(dir, opts); err != nil {
+		stop()
+		return nil, errors.Join(err, lock.Close())
+	}
 	e.background.Go(func() { e.settleOften(ctx) })
 	return e, nil
+}
+
+// start looks for damage, lets Pebble open the store and loads it.
+func (e *Engine) start(dir string, opts Options) error {
+	// Everything Open writes is durable when it returns.
+	e.flusher.demand.Add(1)
+	defer e.flusher.demand.Add(-1)
+	opts.Fatal = e.fail
+	options := opts.pebble(nil, e.lock)
+	known, problems, err := inspect(opts.fs, dir, options)
+	if err != nil {
+		return err
+	}
+	if len(problems) > 0 {
+		return damageError(dir, problems)
+	}
+	e.synced = openSynced(opts.fs, dir, known, opts.Logger)
+	options.FS = walFS{opts.fs, dir, &e.flusher.demand, e.synced, e.failServing}
+	options.EventListener, e.compactions = watch(dir, opts)
+	options.Experimental.CompactionScheduler = e.compactions
+	(&stalls{logger: opts.Logger, clock: opts.Clock}).listen(options.EventListener)
+	e.room.fit(options)
+	if e.db, err = e.openDB(dir, options); err != nil {
+		return errors.Join(openError(dir, err), e.synced.close())
+	}
+	if err := e.load(); err != nil {
+		return errors.Join(openError(dir, err), e.db.Close(), e.synced.close())
+	}
+	e.compactions.begin()
+	e.room.begin(e.written)
+	return nil
+}
+
+// openDB opens Pebble's part of the store. Pebble panics, having cleaned up, where it cannot
+// sync the folder; and where it wants the process to end, there is no need yet.
+func (e *Engine) openDB(dir string, options *pebbledb.Options) (db *pebbledb.DB, err error) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+			e.serving.Store(err == nil)
+		case error:
+			err = p
+		default:
+			panic(p)
+		}
+	}()
+	return pebbledb.Open(dir, options)
 }
 
 // load reads what the engine keeps in memory, and writes it first if the store is new.
@@ -65,7 +127,7 @@ func (e *Engine) load() error {
 			return err
 		}
 	} else if v := binary.BigEndian.Uint32(version); v > formatVersion {
-		return fmt.Errorf("%w: it has format %d, and this one reads up to %d", ErrNewerFormat, v, formatVersion)
+		return errNewer(uint64(v))
 	}
 	if err := e.loadSeed(); err != nil {
 		return err
@@ -112,7 +174,7 @@ func (e *Engine) loadSeed() error {
 		return err
 	}
 	if !found {
-		return fmt.Errorf("no seed: %w", errDamaged)
+		return fmt.Errorf("no seed: %w", ErrDamaged)
 	}
 	e.seed = seed{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}
 	return nil
@@ -135,6 +197,14 @@ func (e *Engine) loadNumbers() error {
 	if found {
 		e.index.saved = ttl.Instant(binary.BigEndian.Uint64(b))
 	}
+	b, found, err = e.meta(keySeen, 8)
+	if err != nil {
+		return err
+	}
+	if found {
+		e.index.last = ttl.Instant(binary.BigEndian.Uint64(b))
+		e.index.seen.Store(int64(e.index.last))
+	}
 	e.index.fence.Store(int64(e.index.saved))
 	e.index.from = appendIndexStart(nil, e.index.saved)
 	return nil
@@ -144,7 +214,7 @@ func (e *Engine) loadSpaces() error {
 	moved := spaces{}
 	err := e.eachNumbered(keySpace, func(db uint16, value []byte) error {
 		if len(value) != 2 {
-			return fmt.Errorf("space of %d bytes: %w", len(value), errDamaged)
+			return fmt.Errorf("space of %d bytes: %w", len(value), ErrDamaged)
 		}
 		moved[db] = binary.BigEndian.Uint16(value)
 		return nil
@@ -194,7 +264,7 @@ func (e *Engine) meta(key []byte, size int) (value []byte, found bool, err error
 	}
 	value = append(value, b...)
 	if len(value) != size {
-		err = fmt.Errorf("%s of %d bytes: %w", key[1:], len(value), errDamaged)
+		err = fmt.Errorf("%s of %d bytes: %w", key[1:], len(value), ErrDamaged)
 	}
 	return value, true, errors.Join(err, closer.Close())
 }

@@ -21,6 +21,8 @@ type Options struct {
 	Durability storage.Durability
 	// CacheBytes bounds the caches: of records, and of uncompressed blocks. Zero means 256 MiB.
 	CacheBytes int64
+	// MaxDisk bounds the bytes of the store's files. Zero means all the disk has.
+	MaxDisk int64
 	// Clock paces the sync of what replies do not wait for. Nil means ttl.System.
 	Clock ttl.Clock
 	// Logger is told of trouble and, at debug level, of Pebble's doings. Nil means
@@ -62,6 +64,9 @@ func (o Options) check() error {
 	}
 	if o.CacheBytes < 0 {
 		return fmt.Errorf("cache of %d bytes: must not be negative", o.CacheBytes)
+	}
+	if o.MaxDisk != 0 && o.MaxDisk < minMaxDisk {
+		return fmt.Errorf("disk limit of %d bytes: at least %d", o.MaxDisk, minMaxDisk)
 	}
 	return nil
 }
@@ -108,6 +113,7 @@ func (o Options) pebble(fs vfs.FS, lock *pebbledb.Lock) *pebbledb.Options {
 		Merger:                      addMerger,
 		MemTableSize:                o.memTableSize,
 		MemTableStopWritesThreshold: memTables,
+		L0StopWritesThreshold:       stalled,
 	}
 	for i := range p.Levels {
 		p.Levels[i].BlockSize = blockSize

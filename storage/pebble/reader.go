@@ -203,7 +203,7 @@ func (e *Engine) entry(key []byte) (x entry, found bool, err error) {
 		return entry{}, false, nil
 	}
 	if err != nil {
-		return entry{}, false, fmt.Errorf("read entry: %w", err)
+		return entry{}, false, readError("read entry", err)
 	}
 	x, err = decodeEntry(b)
 	if closeErr := closer.Close(); err == nil {
@@ -217,14 +217,14 @@ func (r *reader) value(p place, name []byte, x entry) ([]byte, error) {
 	r.key = appendPosition(r.key[:0], prefixValue, p, name)
 	b, closer, err := r.e.db.Get(r.key)
 	if errors.Is(err, pebbledb.ErrNotFound) {
-		return nil, fmt.Errorf("entry without a value: %w", errDamaged)
+		return nil, fmt.Errorf("entry without a value: %w", ErrDamaged)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read value: %w", err)
+		return nil, readError("read value", err)
 	}
 	r.open = append(r.open, closer)
 	if len(b) != int(x.size) {
-		return nil, fmt.Errorf("value of %d bytes, entry says %d: %w", len(b), x.size, errDamaged)
+		return nil, fmt.Errorf("value of %d bytes, entry says %d: %w", len(b), x.size, ErrDamaged)
 	}
 	if b == nil {
 		b = []byte{}
@@ -285,7 +285,7 @@ func (r *reader) iterate(db int, cursor uint64, from pebbledb.Reader) (*pebbledb
 		UpperBound: upper,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("scan: %w", err)
+		return nil, readError("scan", err)
 	}
 	return it, nil
 }
@@ -294,14 +294,14 @@ func (r *reader) iterate(db int, cursor uint64, from pebbledb.Reader) (*pebbledb
 func scan(it *pebbledb.Iterator, db, limit int, fn func(storage.Key, storage.Record) bool) (next uint64, err error) {
 	defer func() {
 		if err = errors.Join(err, it.Error(), it.Close()); err != nil {
-			next, err = 0, fmt.Errorf("scan: %w", err)
+			next, err = 0, readError("scan", err)
 		}
 	}()
 	stopped := false
 	for n := 0; it.Valid() || (n == 0 && it.First()); n++ {
 		p, name, ok := splitPosition(it.Key(), prefixEntry)
 		if !ok {
-			return 0, fmt.Errorf("entry key of %d bytes: %w", len(it.Key()), errDamaged)
+			return 0, fmt.Errorf("entry key of %d bytes: %w", len(it.Key()), ErrDamaged)
 		}
 		switch {
 		case stopped:

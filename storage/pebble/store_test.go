@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -21,8 +22,10 @@ func openTest(t testing.TB, fs vfs.FS, opts Options) *Engine {
 	t.Helper()
 	opts.fs = fs
 	opts.CacheBytes = 1 << 20
-	opts.memTableSize = 256 << 10
-	opts.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	opts.memTableSize = cmp.Or(opts.memTableSize, 256<<10)
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
 	if opts.Fatal == nil {
 		opts.Fatal = func(err error) { panic(err) }
 	}

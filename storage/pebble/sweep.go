@@ -30,6 +30,7 @@ import (
 type index struct {
 	fence atomic.Int64 // ttl.Instant; moved by the sweeper
 	ahead atomic.Int64 // ttl.Instant; no entry at the fence or later comes due before
+	seen  atomic.Int64 // ttl.Instant; as on disk, changed by the sweeper
 
 	mu    sync.Mutex  // held until the batch that changes saved is applied
 	low   ttl.Instant // lowest entry filed below the fence since the sweep began; Never if none
@@ -40,6 +41,8 @@ type index struct {
 	peeked bool   // ahead is true
 	batch  []filed
 	keys   []byte // the memory of batch
+
+	last ttl.Instant // when the last sweep was; seen at first
 }
 
 // line returns the fence. Whoever compares with it holds the stripe of the record.
@@ -91,7 +94,13 @@ func (e *Engine) Sweep(ctx context.Context, now ttl.Instant, budget int) (n int,
 	if err := e.ready(ctx); err != nil {
 		return 0, ttl.Never, err
 	}
+	if e.room.refuses(ends) {
+		return 0, ttl.Never, nil // it will be called again
+	}
 	if err := e.moveFence(now); err != nil {
+		return 0, ttl.Never, err
+	}
+	if err := e.moveTime(ctx, now); err != nil {
 		return 0, ttl.Never, err
 	}
 	x := &e.index
@@ -103,14 +112,17 @@ func (e *Engine) Sweep(ctx context.Context, now ttl.Instant, budget int) (n int,
 	}
 	it, err := e.db.NewIter(&pebbledb.IterOptions{LowerBound: x.from, UpperBound: []byte{prefixIndex + 1}})
 	if err != nil {
-		return 0, ttl.Never, fmt.Errorf("sweep: %w", err)
+		return 0, ttl.Never, readError("sweep", err)
 	}
 	defer func() {
 		if closeErr := it.Close(); closeErr != nil {
-			err = errors.Join(err, fmt.Errorf("sweep: %w", closeErr))
+			err = errors.Join(err, readError("sweep", closeErr))
 		}
 	}()
 	n, err = e.sweepDue(ctx, it, now, budget)
+	if err == nil && n > 0 {
+		err = e.await(ctx, storage.Barrier{System: e.order.issued.Load()}) // with Seen
+	}
 	if err != nil {
 		return n, ttl.Never, err
 	}
@@ -157,14 +169,14 @@ func (e *Engine) peek(it *pebbledb.Iterator) (ttl.Instant, error) {
 		x.notice(due)
 	}
 	if err := it.Error(); err != nil {
-		return ttl.Never, fmt.Errorf("sweep: %w", err)
+		return ttl.Never, readError("sweep", err)
 	}
 	x.peeked = true
 	return ttl.Instant(x.ahead.Load()), nil
 }
 
 func errIndexKey(key []byte) error {
-	return fmt.Errorf("index key of %d bytes: %w", len(key), errDamaged)
+	return fmt.Errorf("index key of %d bytes: %w", len(key), ErrDamaged)
 }
 
 // moveFence brings the fence just past now, back too if the clock stepped back, and the
@@ -184,7 +196,7 @@ func (e *Engine) moveFence(now ttl.Instant) error {
 	}
 	old := x.line()
 	x.fence.Store(int64(fence))
-	if fence > old {
+	if fence >= old { // whoever read the clock before it came to now may still be at work
 		for i := range e.stripes {
 			e.stripes[i].Lock()
 			//lint:ignore SA2001 the point is to have waited for whoever read the old fence
@@ -227,7 +239,7 @@ func (e *Engine) collect(it *pebbledb.Iterator, limit []byte, most int) error {
 		x.batch = append(x.batch, f)
 	}
 	if err := it.Error(); err != nil {
-		return fmt.Errorf("sweep: %w", err)
+		return readError("sweep", err)
 	}
 	return nil
 }
@@ -270,9 +282,17 @@ func (e *Engine) sweepBatch(now ttl.Instant) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.saved = earlier(x.low, last.due)
+	seen := e.Seen()
+	if len(diffs) > 0 && now > seen {
+		seen = now
+		if err := saveSeen(b, seen); err != nil {
+			return err
+		}
+	}
 	if err := errors.Join(saveFence(b, x.saved), e.applySwept(b, diffs)); err != nil {
 		return err
 	}
+	x.seen.Store(int64(seen))
 	x.from = append(append(x.from[:0], last.key...), 0)
 	for i := range x.batch {
 		x.batch[i].show(&e.front)

@@ -70,8 +70,8 @@ func (f *flusher) covers(b storage.Barrier) bool {
 // Sync implements storage.Engine. If nothing has to be done it takes two loads and
 // allocates nothing. A caller that works for the others does not look at ctx meanwhile.
 func (e *Engine) Sync(ctx context.Context, b storage.Barrier) error {
-	if e.closed.Load() {
-		return storage.ErrClosed
+	if err := e.usable(); err != nil {
+		return err
 	}
 	if e.flusher.covers(b) {
 		return nil
@@ -85,6 +85,9 @@ func (e *Engine) await(ctx context.Context, b storage.Barrier) error {
 	b = storage.Barrier{System: min(b.System, issued), Disk: min(b.Disk, issued)}
 	f := &e.flusher
 	for {
+		if err := e.failed(); err != nil {
+			return err
+		}
 		f.mu.Lock()
 		if f.covers(b) {
 			f.mu.Unlock()
@@ -117,6 +120,7 @@ func (e *Engine) lead(disk bool) error {
 		f.round = nil
 		f.mu.Unlock()
 	}()
+	defer e.failPanicked()
 	n := e.order.issued.Load()
 	if disk {
 		f.demand.Add(1)
@@ -135,10 +139,12 @@ func (e *Engine) lead(disk bool) error {
 // settleOften brings to stable storage what replies did not wait for, until ctx ends.
 func (e *Engine) settleOften(ctx context.Context) {
 	for e.clock.Sleep(ctx, laxInterval) == nil {
+		e.watchRoom()
 		err := e.await(ctx, storage.Barrier{Disk: e.order.issued.Load()})
 		if err != nil && ctx.Err() == nil {
 			e.logger.Error("sync in the background", "err", err)
 		}
+		e.watchTables()
 		if err := e.large.release(e.db.AsyncFlush); err != nil {
 			e.logger.Error("flush in the background", "err", err)
 		}

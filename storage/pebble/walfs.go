@@ -1,7 +1,7 @@
 package pebble
 
 import (
-	"strings"
+	"fmt"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -18,10 +18,19 @@ import (
 // makes it durable here, so a later log never survives the loss of an earlier one's tail.
 // Logs are written and synced by one goroutine at a time.
 //
-// Files other than logs are untouched.
+// When a log cannot be written, synced, closed or begun, or the folder cannot be synced, fail
+// hears of it before Pebble does, which would try some of it again. An fsync must not be: the
+// system reports an error once and then takes the pages it could not write for clean.
+//
+// Up to where a log or a MANIFEST was really synced is noted in synced. Pebble syncs the
+// folder before it writes to a new log, so what is noted can be found under its name. Other
+// files are untouched, and so are all in other folders than dir, such as those of a backup.
 type walFS struct {
 	vfs.FS
+	dir    string
 	demand *atomic.Int64
+	synced *synced
+	fail   func(error)
 }
 
 func (fs walFS) Unwrap() vfs.FS { return fs.FS }
@@ -33,28 +42,73 @@ func (fs walFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, e
 
 // ReuseForWrite is how Pebble recycles the file of an old log.
 func (fs walFS) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	fs.synced.gone(oldname)
 	f, err := fs.FS.ReuseForWrite(oldname, newname, category)
 	return fs.wrap(newname, f, err)
 }
 
+func (fs walFS) Remove(name string) error {
+	fs.synced.gone(name)
+	return fs.FS.Remove(name)
+}
+
 func (fs walFS) wrap(name string, f vfs.File, err error) (vfs.File, error) {
-	if err != nil || !strings.HasSuffix(name, ".log") {
+	_, log, ok := fs.synced.parse(name)
+	if err != nil && log {
+		fs.fail(fmt.Errorf("begin a log: %w", err))
+	}
+	if err != nil || !ok {
 		return f, err
 	}
-	return &walFile{File: f, demand: fs.demand}, nil
+	grown := grownFile{File: f, name: name, synced: fs.synced}
+	if log {
+		return &walFile{grownFile: grown, demand: fs.demand, fail: fs.fail}, nil
+	}
+	return &manifestFile{grown}, nil
+}
+
+// grownFile is a file that is written from its beginning to its end.
+type grownFile struct {
+	vfs.File
+	name    string
+	synced  *synced
+	written int64
+}
+
+func (f *grownFile) Write(p []byte) (int, error) {
+	n, err := f.File.Write(p)
+	f.written += int64(n)
+	return n, err
+}
+
+// manifestFile is a MANIFEST. Pebble syncs it after each edit.
+type manifestFile struct{ grownFile }
+
+func (f *manifestFile) Sync() error {
+	size := f.written
+	if err := f.File.Sync(); err != nil {
+		return err
+	}
+	f.synced.reached(f.name, size)
+	return nil
 }
 
 // walFile is a log. SyncTo is not held back: it promises nothing, and where it does more
 // than it promises, it really does it.
 type walFile struct {
-	vfs.File
+	grownFile
 	demand *atomic.Int64
+	fail   func(error)
 	dirty  bool // something was written since the last real sync
 }
 
 func (f *walFile) Write(p []byte) (int, error) {
 	f.dirty = true
-	return f.File.Write(p)
+	n, err := f.grownFile.Write(p)
+	if err != nil {
+		f.fail(fmt.Errorf("write the log: %w", err))
+	}
+	return n, err
 }
 
 func (f *walFile) Sync() error { return f.SyncData() }
@@ -67,10 +121,13 @@ func (f *walFile) SyncData() error {
 }
 
 func (f *walFile) settle() error {
+	size := f.written
 	if err := f.File.SyncData(); err != nil {
+		f.fail(fmt.Errorf("sync the log: %w", err))
 		return err
 	}
 	f.dirty = false
+	f.synced.reached(f.name, size)
 	return nil
 }
 
@@ -81,5 +138,32 @@ func (f *walFile) Close() error {
 			return err
 		}
 	}
-	return f.File.Close()
+	err := f.File.Close()
+	if err != nil { // of a write that was put off, on a network file system
+		f.fail(fmt.Errorf("close the log: %w", err))
+	}
+	return err
+}
+
+// OpenDir opens the folder in order to sync it.
+func (fs walFS) OpenDir(name string) (vfs.File, error) {
+	f, err := fs.FS.OpenDir(name)
+	if err != nil || name != fs.dir {
+		return f, err
+	}
+	return &folderFile{f, fs.fail}, nil
+}
+
+// folderFile is the folder. Its sync keeps the names of files that were created or renamed.
+type folderFile struct {
+	vfs.File
+	fail func(error)
+}
+
+func (f *folderFile) Sync() error {
+	err := f.File.Sync()
+	if err != nil {
+		f.fail(fmt.Errorf("sync the folder: %w", err))
+	}
+	return err
 }

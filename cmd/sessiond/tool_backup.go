@@ -1,0 +1,69 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"path/filepath"
+	"slices"
+
+	"github.com/sessiond/sessiond"
+)
+
+func runBackup(c *toolCall) error {
+	dir := c.dirFlag()
+	to := c.set.String("to", "", "`folder` of the copy: absent, empty or that of an earlier backup, which is replaced; "+
+		"if a server has the data open it is the server that writes there")
+	if err := c.parse(); err != nil {
+		return err
+	}
+	if *to == "" {
+		return usagef("--to is missing: it is the folder of the copy")
+	}
+	absolute, err := filepath.Abs(*to)
+	if err != nil {
+		return err
+	}
+	ctx, stop := untilSignal()
+	defer stop()
+	report, err := c.backUp(ctx, *dir, absolute)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.stdout, "%s has the sessions of %s as of %s: %s, %d of them copied\n",
+		absolute, *dir, instantOf(report), plural(report.Bytes, "byte"), report.Copied)
+	return err
+}
+
+// backUp asks the server that has the folder open, or opens it itself if there is none.
+func (c *toolCall) backUp(ctx context.Context, dir, to string) (sessiond.BackupReport, error) {
+	report, err := askBackup(ctx, dir, to)
+	if !errors.Is(err, errNoServer) {
+		return report, err
+	}
+	log := slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	report, closedErr := sessiond.Backup(ctx, dir, to, sessiond.Options{Logger: log})
+	if errors.Is(closedErr, sessiond.ErrLocked) {
+		return report, fmt.Errorf("%s is in use, and its server does not answer: %w", dir, err)
+	}
+	return report, closedErr
+}
+
+// instantOf returns the instant of a backup for people.
+func instantOf(report sessiond.BackupReport) string {
+	return report.Made.Time().Format("2006-01-02 15:04:05.000 UTC")
+}
+
+// printRecords prints the sizes of the databases.
+func printRecords(w io.Writer, records map[int]int64) error {
+	var err error
+	for _, db := range slices.Sorted(maps.Keys(records)) {
+		_, printErr := fmt.Fprintf(w, "database %d: %s\n", db, plural(records[db], "session"))
+		err = cmp.Or(err, printErr)
+	}
+	return err
+}

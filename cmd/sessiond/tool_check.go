@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/sessiond/sessiond"
+)
+
+// damagedError says that a tool did its work and found damage.
+type damagedError struct{ error }
+
+func (e damagedError) Unwrap() error { return e.error }
+
+func runCheck(c *toolCall) error {
+	dir := c.dirFlag()
+	if err := c.parse(); err != nil {
+		return err
+	}
+	ctx, stop := untilSignal()
+	defer stop()
+	bar := newProgress(c.stderr, "checking "+*dir)
+	report, err := sessiond.Check(ctx, *dir, sessiond.CheckOptions{Progress: bar.show})
+	bar.clear()
+	if err != nil {
+		return err
+	}
+	if err := printProblems(c.stdout, report.Problems); err != nil {
+		return err
+	}
+	for _, db := range report.Databases {
+		if _, err := fmt.Fprintf(c.stdout, "database %d: %s\n", db.Database, plural(db.Sessions, "session")); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintf(c.stdout, "%s checked: %s in %s and %s, %s\n", *dir, plural(report.Bytes, "byte"),
+		plural(report.Tables, "table"), plural(report.Logs, "log"), plural(report.Damage, "problem"))
+	if err == nil && report.Damage > 0 {
+		err = damagedError{fmt.Errorf("%s is damaged: %s", *dir, plural(report.Damage, "problem"))}
+	}
+	return err
+}
+
+// untilSignal returns a context that ends when the process is told to stop.
+func untilSignal() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+}
+
+func printProblems(w io.Writer, problems []sessiond.Problem) error {
+	for _, p := range problems {
+		if _, err := fmt.Fprintln(w, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plural returns a number with its noun.
+func plural[N int | int64](n N, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,194 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/ttl"
+)
+
+// BackupReport describes a copy of a store.
+type BackupReport struct {
+	// Made is the instant of the copy. Every change that was acknowledged before is in it,
+	// and perhaps a few later ones, each with all that came before.
+	Made ttl.Instant
+	// Records holds the sizes of the databases that are not empty: of the copy if Restore
+	// tells them, of the store when the copying began if Backup does.
+	Records map[int]int64
+	// Bytes is the size of the copy, and Copied how many of them had to be written. The
+	// rest is shared with the store or with the copy before.
+	Bytes, Copied int64
+}
+
+const (
+	// backupName is the only folder inside the store's where a backup may lie.
+	backupName = "backup"
+	// stageName is a folder inside the store's that holds links to its files while they are
+	// brought to where the backup is made.
+	stageName = "backup.stage"
+)
+
+// Backup copies the store, as it stands at one instant, into the folder dir. The store goes
+// on working. A copy that is there already is replaced when the new one is complete and on
+// stable storage, and not before, whatever happens; what has not changed since is not
+// copied again. Where the file system allows it nothing is copied but the log: the copy and
+// the store then share tables, which never change, so the copy protects from mistakes but
+// not from the loss of the disk.
+//
+// The folder must be absent or empty or hold an earlier backup, of whatever store, or
+// Backup returns ErrForeign. One Backup is made at a time; others wait.
+func (e *Engine) Backup(ctx context.Context, dir string) (BackupReport, error) {
+	b, err := e.backup(ctx, dir)
+	if err != nil {
+		return BackupReport{}, fmt.Errorf("back up to %s: %w", dir, err)
+	}
+	return b, nil
+}
+
+// BackupClosed is Backup for a store, in the folder from, that nobody has open. It returns
+// ErrNoStore if there is none.
+func BackupClosed(ctx context.Context, from, dir string, opts Options) (_ BackupReport, err error) {
+	names, err := opts.withDefaults().fs.List(from)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return BackupReport{}, err
+	}
+	if !slices.ContainsFunc(names, makesStore) {
+		return BackupReport{}, fmt.Errorf("back up %s: %w", from, ErrNoStore)
+	}
+	e, err := Open(from, opts)
+	if err != nil {
+		return BackupReport{}, err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	return e.Backup(ctx, dir)
+}
+
+// ErrNoStore is returned by BackupClosed if there is nothing to copy.
+var ErrNoStore = errors.New("the folder holds no sessions of sessiond")
+
+// makesStore reports whether a name in a folder is of the file that makes it a store.
+func makesStore(name string) bool { return strings.HasPrefix(name, manifestMarker) }
+
+func (e *Engine) backup(ctx context.Context, dir string) (_ BackupReport, err error) {
+	if err := e.ready(ctx); err != nil {
+		return BackupReport{}, err
+	}
+	select {
+	case e.home.backups <- struct{}{}:
+		defer func() { <-e.home.backups }()
+	case <-ctx.Done():
+		return BackupReport{}, ctx.Err()
+	}
+	if dir, err = e.home.outside(dir); err != nil {
+		return BackupReport{}, err
+	}
+	folder, err := openBackup(e.home.fs, dir)
+	if err != nil {
+		return BackupReport{}, err
+	}
+	if err := folder.prepare(); err != nil {
+		return BackupReport{}, err
+	}
+	next := receipt{
+		made:    e.clock.Now(),
+		format:  formatVersion,
+		store:   e.seed.identity(),
+		records: e.sizes(),
+	}
+	stage, err := e.newStage(ctx)
+	if err != nil {
+		return BackupReport{}, err
+	}
+	defer func() { err = errors.Join(err, e.home.fs.RemoveAll(stage)) }()
+	copied, err := folder.fill(ctx, stage, &next)
+	if err != nil {
+		return BackupReport{}, errors.Join(err, folder.sweep())
+	}
+	if err := folder.publish(next); err != nil {
+		return BackupReport{}, err
+	}
+	if err := folder.sweep(); err != nil { // the next Backup tries again
+		e.logger.Warn("an old backup could not be removed", "dir", dir, "err", err)
+	}
+	b := next.report()
+	b.Copied = copied
+	return b, nil
+}
+
+// home is where a store lives.
+type home struct {
+	fs      vfs.FS
+	dir     string
+	backups chan struct{} // holds one element while a backup is made
+}
+
+func newHome(fs vfs.FS, dir string) home {
+	return home{fs: fs, dir: dir, backups: make(chan struct{}, 1)}
+}
+
+// outside returns the one name of a folder, which must not be one that the store works in.
+func (h *home) outside(dir string) (_ string, err error) {
+	if h.fs == vfs.Default {
+		if dir, err = resolve(dir); err != nil {
+			return "", err
+		}
+	}
+	inside, err := filepath.Rel(h.dir, dir)
+	if err == nil && filepath.IsLocal(inside) && inside != backupName {
+		return "", fmt.Errorf("%w, the data: in there only %s may be a backup", ErrForeign, h.fs.PathJoin(h.dir, backupName))
+	}
+	return dir, nil
+}
+
+// newStage makes links to the store's files, and copies of those that will change, in a
+// folder beside them. Links take no time, so the store is soon free to drop old files
+// again, however long the rest of the backup takes. The copy of the log ends somewhere
+// after the changes that have a number now: they are in the file, whatever the durability.
+func (e *Engine) newStage(ctx context.Context) (stage string, err error) {
+	if err := e.home.clearStage(); err != nil {
+		return "", err
+	}
+	if err := e.await(ctx, storage.Barrier{System: e.order.issued.Load()}); err != nil {
+		return "", err
+	}
+	stage = e.home.fs.PathJoin(e.home.dir, stageName)
+	return stage, e.db.Checkpoint(stage)
+}
+
+// clearStage removes what an interrupted backup has left: it would hold on to the space of
+// tables that the store has dropped since.
+func (h *home) clearStage() error { return h.fs.RemoveAll(h.fs.PathJoin(h.dir, stageName)) }
+
+// identity tells stores apart without telling the seed.
+func (s seed) identity() uint64 { return s.hash([]byte("sessiond backup")) }
+
+// sizes returns the number of records of each database that has some.
+func (e *Engine) sizes() map[int]int64 {
+	e.layout.mu.RLock()
+	defer e.layout.mu.RUnlock()
+	databases := map[uint16]uint16{} // by space, where the two differ
+	for db, space := range e.layout.spaces {
+		databases[space] = db
+	}
+	e.counters.mu.Lock()
+	defer e.counters.mu.Unlock()
+	sizes := map[int]int64{}
+	for space, count := range e.counters.of {
+		db, moved := databases[space]
+		if !moved {
+			db = space
+		}
+		if count.Records > 0 {
+			sizes[int(db)] = count.Records
+		}
+	}
+	return sizes
+}

@@ -1,0 +1,157 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// restoreName is a folder inside the one being restored to. It holds the store until that is
+// whole, and keeps Open from taking what is around it for a store or an empty folder.
+const restoreName = "restore.new"
+
+// RestoreOptions changes how Restore works. The zero value is ready to use.
+type RestoreOptions struct {
+	// Progress is told how much of the copy has been read, as by Check. Nil means nobody.
+	Progress func(done, total int64)
+
+	fs vfs.FS // nil means the operating system's
+}
+
+// Restore makes a store in the folder dir, which must be absent or empty, out of the backup
+// in the folder from, which stays as it is. Where the file system allows it the two share
+// tables. The new store was read and found in order when Restore returns; until then dir is
+// nothing that Open would open, and Restore may be run again.
+//
+// It returns ErrForeign if dir holds something, ErrIncomplete if from has no backup or only
+// a part of one, and ErrDamaged if it is not what was written.
+func Restore(ctx context.Context, from, dir string, opts RestoreOptions) (BackupReport, error) {
+	if opts.fs == nil {
+		opts.fs = vfs.Default
+	}
+	b, err := restore(ctx, from, dir, opts)
+	if err != nil {
+		return BackupReport{}, fmt.Errorf("restore %s to %s: %w", from, dir, err)
+	}
+	return b, nil
+}
+
+func restore(ctx context.Context, from, dir string, opts RestoreOptions) (BackupReport, error) {
+	files := opts.fs
+	source, err := openBackup(files, from)
+	if err != nil {
+		return BackupReport{}, err
+	}
+	if err := source.verify(); err != nil {
+		return BackupReport{}, err
+	}
+	if err := clearTarget(files, dir); err != nil {
+		return BackupReport{}, err
+	}
+	whole := files.PathJoin(dir, restoreName)
+	if err := makeFolder(files, whole); err != nil {
+		return BackupReport{}, err
+	}
+	b := source.now.report()
+	if b.Copied, err = source.copyTo(ctx, whole); err == nil {
+		b.Records, err = checkCopy(ctx, whole, opts)
+	}
+	if err != nil {
+		return BackupReport{}, errors.Join(err, files.RemoveAll(whole))
+	}
+	return b, moveStore(files, whole, dir)
+}
+
+// clearTarget makes sure that dir is absent or empty, but for what an interrupted Restore
+// has left, and removes that.
+func clearTarget(files vfs.FS, dir string) error {
+	names, err := files.List(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	interrupted := slices.Contains(names, restoreName) &&
+		!slices.ContainsFunc(names, makesStore)
+	for _, name := range names {
+		switch {
+		case name == lostFound, interrupted && (name == restoreName || name != backupName && kindOf(name) != foreignFile):
+		default:
+			return fmt.Errorf("%w, %q for instance: choose an empty folder", ErrForeign, name)
+		}
+	}
+	for _, name := range names {
+		if name == lostFound {
+			continue
+		}
+		if err := files.RemoveAll(files.PathJoin(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyTo brings the files of the copy into the empty folder dir. It returns how many bytes
+// it had to write. The files are durable then; the folder need not be.
+func (b *backupFolder) copyTo(ctx context.Context, dir string) (copied int64, err error) {
+	for _, f := range b.now.files {
+		from, to := b.path(b.now.data, f.name), b.fs.PathJoin(dir, f.name)
+		if immutable(f.name) && b.fs.Link(from, to) == nil {
+			continue
+		}
+		if err := copyFile(ctx, b.fs, from, to); err != nil {
+			return 0, err
+		}
+		copied += f.size
+	}
+	return copied, nil
+}
+
+// checkCopy reads the whole store in dir and returns the sizes of its databases, if it is in
+// order.
+func checkCopy(ctx context.Context, dir string, opts RestoreOptions) (map[int]int64, error) {
+	report, err := Check(ctx, dir, CheckOptions{Progress: opts.Progress, fs: opts.fs})
+	if err != nil {
+		return nil, err
+	}
+	if report.Damage > 0 {
+		p := report.Problems[0]
+		return nil, fmt.Errorf("%w in the backup: %d problems, %s: %s for instance", ErrDamaged, report.Damage, p.Where, p.What)
+	}
+	sizes := map[int]int64{}
+	for _, d := range report.Databases {
+		sizes[d.Database] = d.Sessions
+	}
+	return sizes, nil
+}
+
+// moveStore moves a store into the folder around it. The marker that makes it a store comes
+// last.
+func moveStore(files vfs.FS, from, dir string) error {
+	names, err := files.List(from)
+	if err != nil {
+		return err
+	}
+	for _, marker := range [...]bool{false, true} {
+		for _, name := range names {
+			if name == "LOCK" || makesStore(name) != marker {
+				continue
+			}
+			if err := files.Rename(files.PathJoin(from, name), files.PathJoin(dir, name)); err != nil {
+				return err
+			}
+		}
+		if err := syncFolder(files, dir); err != nil {
+			return err
+		}
+	}
+	if err := files.RemoveAll(from); err != nil {
+		return err
+	}
+	return syncFolder(files, dir)
+}

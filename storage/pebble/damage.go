@@ -1,0 +1,105 @@
+package pebble
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"sync"
+
+	pebbledb "github.com/cockroachdb/pebble/v2"
+)
+
+// ErrDamaged is wrapped by an error that says that the files of a store are not what was
+// written to them. A store for which Open returns it was not changed.
+var ErrDamaged = errors.New("store is damaged")
+
+// problem is something that is wrong with a file of a store.
+type problem struct {
+	file string // its name; with a star for one that is missing and could have one of many
+	what string
+}
+
+func (p problem) String() string { return p.file + " " + p.what }
+
+// damageError is the error of Open for a store that has problems.
+func damageError(dir string, problems []problem) error {
+	more := ""
+	if n := len(problems) - 1; n > 0 {
+		more = fmt.Sprintf(" (and %d more)", n)
+	}
+	return fmt.Errorf("%w: %v%s: %s", ErrDamaged, problems[0], more, advice(dir))
+}
+
+func advice(dir string) string {
+	return fmt.Sprintf("run `sessiond check --dir %s`, then `sessiond repair` or restore a backup", dir)
+}
+
+// openError explains why the store in dir could not be opened or read for the first time.
+func openError(dir string, err error) error {
+	var path *fs.PathError
+	switch info := pebbledb.ExtractDataCorruptionInfo(err); {
+	case info != nil:
+		return damageError(dir, []problem{tableProblem(info)})
+	case errors.Is(err, ErrDamaged):
+		return fmt.Errorf("%w: %s", err, advice(dir))
+	case errors.Is(err, fs.ErrNotExist) && errors.As(err, &path):
+		return damageError(dir, []problem{{filepath.Base(path.Path), "is missing"}})
+	case errors.Is(err, fs.ErrNotExist), pebbledb.IsCorruptionError(err), errors.Is(err, pebbledb.ErrDBNotPristine):
+		return fmt.Errorf("%w: %w: %s", ErrDamaged, err, advice(dir))
+	}
+	return err
+}
+
+// readError explains an error that Pebble returned in doing something.
+func readError(doing string, err error) error {
+	if info := pebbledb.ExtractDataCorruptionInfo(err); info != nil {
+		return fmt.Errorf("%s: %w: %v", doing, ErrDamaged, tableProblem(info))
+	}
+	if pebbledb.IsCorruptionError(err) {
+		return fmt.Errorf("%s: %w: %w", doing, ErrDamaged, err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// tableProblem leaves out the bounds of the damage: they are names of sessions.
+func tableProblem(info *pebbledb.DataCorruptionInfo) problem {
+	return problem{filepath.Base(info.Path), "cannot be read: " + info.Details.Error()}
+}
+
+// damageLog tells of each damaged table once, however often it is met.
+type damageLog struct {
+	logger *slog.Logger
+	dir    string
+
+	mu   sync.Mutex
+	told map[string]bool
+}
+
+func (l *damageLog) tell(info pebbledb.DataCorruptionInfo) {
+	l.mu.Lock()
+	known := l.told[info.Path]
+	l.told[info.Path] = true
+	l.mu.Unlock()
+	if !known {
+		p := tableProblem(&info)
+		l.logger.Error("a file of the store is damaged: the sessions in it cannot be read or changed, and others can",
+			"file", p.file, "err", p.what, "do", advice(l.dir))
+	}
+}
+
+// watch returns what Pebble is to tell of its work, and who paces it.
+func watch(dir string, opts Options) (*pebbledb.EventListener, *compactions) {
+	log := &damageLog{logger: opts.Logger, dir: dir, told: map[string]bool{}}
+	pace := newCompactions(opts.Clock)
+	return &pebbledb.EventListener{
+		DataCorruption: log.tell, // the default ends the process
+		BackgroundError: func(err error) {
+			if !pebbledb.IsCorruptionError(err) {
+				opts.Logger.Error("work in the background of the store", "err", err)
+			}
+		},
+		CompactionEnd: func(info pebbledb.CompactionInfo) { pace.ended(info.Err) },
+	}, pace
+}

@@ -1,0 +1,484 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/ttl"
+)
+
+// The damage tests make a store on the real file system, damage copies of it in every way
+// they know, and look at what comes of each. A copy must be refused by the name of the file,
+// or be read to the letter, or give an error for what cannot be read.
+
+// damageFolder is the content of the files of a folder by name.
+type damageFolder map[string][]byte
+
+// damageModel is what a store has to hold.
+type damageModel map[string]string
+
+const damageNames = 3000
+
+func openDamageTest(fs vfs.FS, dir string, memTableSize uint64) (*Engine, error) {
+	return Open(dir, Options{
+		CacheBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler), Fatal: func(err error) { panic(err) },
+		fs: fs, frontBytes: -1, memTableSize: memTableSize,
+	})
+}
+
+// buildDamageTest returns a store as kill -9 leaves it, and closed. Both have tables in
+// several levels, and the first has logs that are not in tables.
+func buildDamageTest(t *testing.T, rng *rand.Rand) (killed, closed damageFolder, holds damageModel) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "store")
+	holds = damageModel{}
+	for range 3 {
+		e, err := openDamageTest(nil, dir, 256<<10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		holds.change(t, e, rng, 1500)
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e, err := openDamageTest(nil, dir, 16<<20) // memtables grow to this, each with a log
+	if err != nil {
+		t.Fatal(err)
+	}
+	holds.change(t, e, rng, 1500)
+	restDamageTest(t, e)
+	syncTo(t, e, update(t, e, func(tx storage.Txn) error { // for range tombstones
+		other := storage.Key{DB: 1, Name: []byte("gone")}
+		return errors.Join(tx.Put(other, storage.Record{Kind: storage.KindString}), tx.Flush(1))
+	}))
+	if err := e.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	holds.change(t, e, rng, 4000)
+	restDamageTest(t, e)
+	for level, m := range e.db.Metrics().Levels {
+		if m.TablesCount > 0 {
+			t.Logf("level %d: %d tables", level, m.TablesCount)
+		}
+	}
+	killed = readDamageFolder(t, dir)
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return killed, readDamageFolder(t, dir), holds
+}
+
+// restDamageTest waits until Pebble does nothing.
+func restDamageTest(t *testing.T, e *Engine) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if m := e.db.Metrics(); m.Compact.NumInProgress == 0 && m.Flush.NumInProgress == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("compactions do not end")
+		}
+	}
+}
+
+// change makes n random changes that are on stable storage when it returns.
+func (m damageModel) change(t *testing.T, e *Engine, rng *rand.Rand, n int) {
+	t.Helper()
+	var b storage.Barrier
+	for i := range n {
+		name := fmt.Sprint("session ", rng.IntN(damageNames))
+		if _, found := m[name]; found && rng.IntN(4) == 0 {
+			k := keyOf(name)
+			b = b.Join(update(t, e, func(tx storage.Txn) error { return tx.Delete(k) }, k))
+			delete(m, name)
+			continue
+		}
+		value := make([]byte, 100+rng.IntN(4000))
+		for j := range value {
+			value[j] = byte(rng.Uint32())
+		}
+		b = b.Join(put(t, e, name, string(value), ttl.Never))
+		m[name] = string(value)
+		if i%50 == 0 {
+			syncTo(t, e, b)
+		}
+	}
+	syncTo(t, e, b)
+}
+
+func readDamageFolder(t *testing.T, dir string) damageFolder {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := damageFolder{}
+	for _, x := range entries {
+		if folder[x.Name()], err = os.ReadFile(filepath.Join(dir, x.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return folder
+}
+
+// write writes the folder to a file system.
+func (f damageFolder) write(t *testing.T, fs vfs.FS, dir string) {
+	t.Helper()
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range f {
+		file, err := fs.Create(fs.PathJoin(dir, name), vfs.WriteCategoryUnspecified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = file.Write(slices.Clone(content))
+		if err := errors.Join(err, file.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// with returns the folder with a file changed, or without it if change is nil.
+func (f damageFolder) with(name string, change func([]byte) []byte) damageFolder {
+	damaged := maps.Clone(f)
+	delete(damaged, name)
+	if change != nil {
+		damaged[name] = change(slices.Clone(f[name]))
+	}
+	return damaged
+}
+
+// damageOutcome is what came of a damaged store.
+type damageOutcome string
+
+const (
+	refused   damageOutcome = "refused"
+	readFails damageOutcome = "read error"
+	exact     damageOutcome = "exact"
+)
+
+// try opens the folder on fs, reads everything and complains of any other outcome. File is
+// the damaged one.
+func (f damageFolder) try(t *testing.T, fs vfs.FS, dir string, holds damageModel, what, file string) damageOutcome {
+	t.Helper()
+	f.write(t, fs, dir)
+	e, err := openDamageTest(fs, dir, 4<<20)
+	if err != nil {
+		name, _, _ := strings.Cut(file, ".0") // a marker that is missing is named with a star
+		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), name) ||
+			!strings.Contains(err.Error(), "sessiond check --dir "+dir) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: refused with %v", what, err)
+		}
+		return refused
+	}
+	defer func() {
+		if err := e.Close(); err != nil {
+			t.Errorf("%s: Close: %v", what, err)
+		}
+	}()
+	return readDamageTest(t, e, holds, what, file)
+}
+
+func readDamageTest(t *testing.T, e *Engine, holds damageModel, what, file string) damageOutcome {
+	t.Helper()
+	outcome := exact
+	fails := func(err error) {
+		if !errors.Is(err, ErrDamaged) || !strings.HasSuffix(file, ".sst") || !strings.Contains(err.Error(), file) ||
+			strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: read: %v", what, err)
+		}
+		outcome = readFails
+	}
+	for i := range damageNames {
+		name := fmt.Sprint("session ", i)
+		value, found, err := damageGet(e, name)
+		want, exists := holds[name]
+		if err != nil {
+			fails(err)
+		} else if found != exists || value != want {
+			t.Errorf("%s: %s: found %v with %d bytes, want %v with %d", what, name, found, len(value), exists, len(want))
+			return outcome
+		}
+	}
+	names, err := damageScan(e)
+	if err != nil {
+		fails(err)
+	} else if want := slices.Sorted(maps.Keys(holds)); !slices.Equal(names, want) {
+		t.Errorf("%s: a scan finds %d sessions, want %d", what, len(names), len(want))
+	}
+	return outcome
+}
+
+func damageGet(e *Engine, name string) (value string, found bool, err error) {
+	k := keyOf(name)
+	_, err = e.View(context.Background(), storage.Scope{Keys: []storage.Key{k}}, func(r storage.Reader) error {
+		rec, ok, err := r.Get(k)
+		value, found = string(rec.Value), ok
+		return err
+	})
+	return value, found, err
+}
+
+func damageScan(e *Engine) (names []string, err error) {
+	for cursor := uint64(0); ; {
+		_, err := e.View(context.Background(), storage.Scope{}, func(r storage.Reader) (err error) {
+			cursor, err = r.Scan(0, cursor, 100, func(k storage.Key, _ storage.Record) bool {
+				names = append(names, string(k.Name))
+				return true
+			})
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if cursor == 0 {
+			slices.Sort(names)
+			return slices.Compact(names), nil
+		}
+	}
+}
+
+// damages are the ways in which a file is damaged at a position.
+var damages = map[string]func(b []byte, at, bit int) []byte{
+	"flip": func(b []byte, at, bit int) []byte {
+		b[at] ^= 1 << bit
+		return b
+	},
+	"cut": func(b []byte, at, _ int) []byte { return b[:at] },
+	"zero": func(b []byte, at, _ int) []byte {
+		page := at &^ 4095
+		clear(b[page:min(page+4096, len(b))])
+		return b
+	},
+}
+
+// damagePositions returns positions anywhere in a file and at its end, where a table has
+// most of its parts.
+func damagePositions(size, n int, rng *rand.Rand) (at []int) {
+	if size == 0 {
+		return nil
+	}
+	for range n {
+		tail := [...]int{size, min(size, 60), min(size, 4000)}[rng.IntN(3)]
+		at = append(at, size-1-rng.IntN(tail))
+	}
+	return at
+}
+
+// damageSetting returns a number from the environment.
+func damageSetting(name string, otherwise uint64) uint64 {
+	if n, err := strconv.ParseUint(os.Getenv("SESSIOND_DAMAGE_"+name), 10, 64); err == nil {
+		return n
+	}
+	return otherwise
+}
+
+// Ensure that damage to any file of a store is refused, reported by whoever reads, or
+// harmless: no session is silently missing, and none is back. SESSIOND_DAMAGE_POSITIONS is
+// the number of positions, and SESSIOND_DAMAGE_SEED repeats a run.
+func TestDamage_NeverSilent(t *testing.T) {
+	t.Parallel()
+	seed := damageSetting("SEED", rand.Uint64())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	killed, closed, holds := buildDamageTest(t, rng)
+	if logs := killed.files("log"); len(logs) < 3 {
+		t.Fatalf("the killed store has only the logs %v", logs)
+	}
+	counts := map[string]int{}
+	for state, folder := range map[string]damageFolder{"killed": killed, "closed": closed} {
+		if got := folder.try(t, vfs.NewMem(), testDir, holds, state, ""); got != exact {
+			t.Fatalf("%s: the undamaged store is %s", state, got)
+		}
+		for _, name := range slices.Sorted(maps.Keys(folder)) {
+			try := func(how string, at int, change func([]byte) []byte) {
+				what := fmt.Sprintf("%s: %s %s at %d of %d", state, how, name, at, len(folder[name]))
+				got := folder.with(name, change).try(t, vfs.NewMem(), testDir, holds, what, name)
+				counts[fmt.Sprintf("%-14s %-6s %s", damageKind(name), how, got)]++
+			}
+			try("remove", 0, nil)
+			for how, damage := range damages {
+				for _, at := range damagePositions(len(folder[name]), int(damageSetting("POSITIONS", 1)), rng) {
+					try(how, at, func(b []byte) []byte { return damage(b, at, rng.IntN(8)) })
+				}
+			}
+		}
+	}
+	for _, what := range slices.Sorted(maps.Keys(counts)) {
+		t.Logf("%s: %d", what, counts[what])
+	}
+}
+
+// files returns the names of the files of a kind.
+func (f damageFolder) files(kind string) (names []string) {
+	for _, name := range slices.Sorted(maps.Keys(f)) {
+		if damageKind(name) == kind {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func damageKind(name string) string {
+	switch ext := filepath.Ext(name); ext {
+	case ".log", ".sst":
+		return ext[1:]
+	}
+	kind, _, _ := strings.Cut(name, "-0")
+	kind, _, _ = strings.Cut(kind, ".0")
+	return kind
+}
+
+const damageLine = "a file of the store is damaged: the sessions in it cannot be read or changed, and others can"
+
+// lines counts log lines by their message.
+type lines struct {
+	slog.Handler
+	mu sync.Mutex
+	of map[string]int
+}
+
+func (l *lines) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+
+func (l *lines) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.of[r.Message]++
+	return nil
+}
+
+func (l *lines) counts() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.of)
+}
+
+// Ensure that a compaction that meets a damaged table is tried again from time to time and
+// not at once, that it is told once, and that everything else goes on.
+func TestDamage_Compaction(t *testing.T) {
+	t.Parallel()
+	fs, clock := vfs.NewMem(), ttl.NewManual(1)
+	log := &lines{of: map[string]int{}}
+	e, err := Open(testDir, Options{
+		fs: fs, Clock: clock, CacheBytes: 1 << 20, frontBytes: -1, memTableSize: 4 << 20, Logger: slog.New(log),
+		Fatal: func(err error) { panic(err) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	flush := func(round int) {
+		for i := range 300 {
+			put(t, e, fmt.Sprint(round%2, " ", i), strings.Repeat("x", 500)+fmt.Sprint(round), ttl.Never)
+		}
+		if err := e.db.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flush(0)
+	names, _ := fs.List(testDir)
+	tables := slices.DeleteFunc(names, func(s string) bool { return !strings.HasSuffix(s, ".sst") })
+	if len(tables) != 1 {
+		t.Fatalf("tables %v", tables)
+	}
+	damageTable(t, fs, fs.PathJoin(testDir, tables[0]))
+	failures := func() int64 { return e.db.Metrics().Compact.FailedCount }
+	for round := 1; failures() == 0; round++ {
+		if round > 20 {
+			t.Fatal("no compaction meets the damaged table")
+		}
+		flush(round)
+	}
+	for range 3 {
+		flush(1)
+	}
+	if n := failures(); n != 1 {
+		t.Errorf("%d compactions failed before the clock moved, want 1", n)
+	}
+	for want := int64(2); want <= 4; want++ {
+		clock.Advance(maxCompactionRest + compactionPoll)
+		for deadline := time.Now().Add(20 * time.Second); failures() < want; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d compactions failed, want %d: a rest has no end", failures(), want)
+			}
+		}
+	}
+	if got := log.counts(); len(got) != 1 || got[damageLine] != 1 {
+		t.Errorf("logged %v", got)
+	}
+
+	// Until there are so many tables that Pebble would let everybody wait.
+	change := func() error {
+		k := keyOf("late")
+		_, err := e.Update(context.Background(), storage.Scope{Keys: []storage.Key{k}}, func(tx storage.Txn) error {
+			return tx.Put(k, storage.Record{Kind: storage.KindString, Value: []byte("v")})
+		})
+		return err
+	}
+	for round := 0; e.db.Metrics().Levels[0].Sublevels < crowded; round++ {
+		if round > 2*crowded {
+			t.Fatal("tables do not pile up")
+		}
+		flush(1)
+	}
+	if err := change(); err != nil {
+		t.Errorf("Update: %v", err)
+	}
+	clock.Advance(laxInterval)
+	for deadline := time.Now().Add(20 * time.Second); err == nil; time.Sleep(time.Millisecond) {
+		if err = change(); err != nil && (!errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), tables[0])) {
+			t.Errorf("Update: %v, want %v and %s", err, ErrDamaged, tables[0])
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("changes are not refused")
+		}
+	}
+	if value, found, err := damageGet(e, "1 7"); err != nil || !found || !strings.HasSuffix(value, "1") {
+		t.Errorf("a session in another table: %v, %v", found, err)
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// damageTable flips bits in the data of a table.
+func damageTable(t *testing.T, fs vfs.FS, path string) {
+	t.Helper()
+	f, err := fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 1)
+	for at := int64(10); at < info.Size()/2; at += 500 {
+		if _, err := f.ReadAt(b, at); err != nil {
+			t.Fatal(err)
+		}
+		b[0] ^= 4
+		if _, err := f.WriteAt(b, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

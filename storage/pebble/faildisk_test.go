@@ -1,0 +1,395 @@
+package pebble
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"path"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/ttl"
+)
+
+// badDisk fails the n-th operation of some kinds, alone or with the four that follow.
+type badDisk struct {
+	wants func(fileOp) bool
+	nth   int64
+	stays bool
+
+	count  atomic.Int64
+	healed atomic.Bool
+	failed atomic.Pointer[fileOp] // the first that did
+}
+
+func (d *badDisk) before(op fileOp) error {
+	if d.healed.Load() || !d.wants(op) {
+		return nil
+	}
+	n := d.count.Add(1)
+	most := d.nth
+	if d.stays {
+		most += 4
+	}
+	if d.nth < 0 || n < d.nth || n > most {
+		return nil
+	}
+	d.failed.CompareAndSwap(nil, &op)
+	return fmt.Errorf("%s %s: %w", op.kind, op.name, syscall.EIO)
+}
+
+// end is how a store ended: Fatal was called. Whoever called it never goes on, as in a
+// process that has ended.
+type end struct {
+	err  error
+	once sync.Once
+	came chan struct{}
+}
+
+func newEnd() *end { return &end{came: make(chan struct{})} }
+
+func (x *end) fatal(err error) {
+	x.once.Do(func() {
+		x.err = err
+		close(x.came)
+	})
+	select {} // the process is over
+}
+
+// trial is one life on a bad disk.
+type trial struct {
+	*ledger
+	disk *vfs.MemFS
+	pace *ttl.Manual // the engine's clock, which moves while changes wait
+	bad  *badDisk
+	log  *logLines
+	seed uint64
+
+	opened bool
+	ended  error // what Fatal was told
+	errs   []error
+}
+
+// logLines is what a store logged.
+type logLines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logLines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logLines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func newTrial(mode storage.Durability, bad *badDisk, seed uint64) *trial {
+	return &trial{
+		ledger: newLedger(mode, world{}, crashBase), disk: vfs.NewCrashableMem(),
+		pace: ttl.NewManual(crashBase), bad: bad, log: &logLines{}, seed: seed,
+	}
+}
+
+// run lives the life, to its end or to the end of the script, and returns what an end of the
+// machine leaves of the disk.
+func (x *trial) run(t testing.TB) *cut {
+	fs := &tapFS{FS: x.disk, before: x.bad.before}
+	over := newEnd()
+	engine, done := make(chan *Engine, 1), make(chan error, 1)
+	go func() { done <- x.live(t, fs, over, engine) }()
+	stop := x.keepTimeMoving()
+	defer stop()
+	var c *cut
+	select {
+	case err := <-done:
+		x.opened = len(engine) > 0
+		if err != nil {
+			x.errs = append(x.errs, err)
+		}
+		c = x.ledger.cut(x.disk, x.what(), powerCut, x.seed)
+	case <-over.came:
+		x.ended = over.err
+		c = x.ledger.cut(x.disk, x.what(), powerCut, x.seed)
+		select {
+		case e := <-engine:
+			x.opened = true
+			x.prod(t, e)
+		default:
+		}
+	}
+	c.promised = x.tally() // nothing that was said later may be untrue
+	return c
+}
+
+func (x *trial) what() string {
+	if op := x.bad.failed.Load(); op != nil {
+		return fmt.Sprintf("the failure of %s %s", op.kind, op.name)
+	}
+	return "a life without failure"
+}
+
+// live returns the error of Open or Close.
+func (x *trial) live(t testing.TB, fs vfs.FS, over *end, engine chan *Engine) error {
+	rng := rand.New(rand.NewPCG(x.seed, 0))
+	opts := Options{
+		Durability: x.mode, Clock: x.pace, Fatal: over.fatal,
+		Logger: slog.New(slog.NewTextHandler(x.log, nil)),
+		fs:     fs, CacheBytes: 1 << 20, memTableSize: 32 << 10,
+	}
+	e, err := Open(testDir, opts)
+	if err != nil {
+		return err
+	}
+	engine <- e
+	x.script(t, e, rng, 60, func(err error) bool {
+		x.errs = append(x.errs, err)
+		return !errors.Is(err, errFailed)
+	})
+	if e.failed() != nil {
+		select {} // the process is over
+	}
+	x.bad.healed.Store(true)
+	x.script(t, e, rng, 10, func(err error) bool {
+		t.Errorf("after the disk recovered from %s: %v", x.what(), err)
+		return false
+	})
+	x.drain(t, e, rng)
+	return e.Close()
+}
+
+// keepTimeMoving moves the clock, so that what is tried again after a while is.
+func (x *trial) keepTimeMoving() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	group.Go(func() {
+		for ctx.Err() == nil {
+			x.pace.Advance(100 * time.Millisecond)
+			time.Sleep(time.Millisecond) // the pace of the clock
+		}
+	})
+	return func() {
+		cancel()
+		group.Wait()
+	}
+}
+
+// prod asks a store that has failed for everything. It must refuse, and at once.
+func (x *trial) prod(t testing.TB, e *Engine) {
+	answers := make(chan error, 4)
+	go func() {
+		ctx := context.Background()
+		k := keyOf("prod")
+		_, err := e.View(ctx, storage.Scope{Keys: []storage.Key{k}}, func(storage.Reader) error { return nil })
+		answers <- err
+		_, err = e.Update(ctx, storage.Scope{Keys: []storage.Key{k}}, func(storage.Txn) error { return nil })
+		answers <- err
+		answers <- e.Sync(ctx, storage.Barrier{Disk: 1})
+		answers <- e.Close()
+	}()
+	for _, call := range []string{"View", "Update", "Sync", "Close"} {
+		select {
+		case err := <-answers:
+			if !errors.Is(err, errFailed) {
+				t.Errorf("%s after %s: %v, want %v", call, x.what(), err, errFailed)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s hangs after %s", call, x.what())
+		}
+	}
+}
+
+// failures are operations that fail, and what becomes of the store then.
+var failures = []struct {
+	name  string
+	wants func(fileOp) bool
+	fatal bool // a serving store ends; else it goes on
+}{
+	{"write of the log", is(opWrite, "*.log"), true},
+	{"sync of the log", is(opSync, "*.log"), true},
+	{"creation of a log", is(opCreate, "*.log"), true},
+	{"renaming of a log", is(opReuse, "*.log"), true},
+	{"sync of the folder", is(opSyncDir, "*"), true},
+	{"write of the manifest", is(opWrite, "MANIFEST-*"), true},
+	{"sync of the manifest", is(opSync, "MANIFEST-*"), true},
+	{"creation of a table", is(opCreate, "*.sst"), false},
+	{"write of a table", is(opWrite, "*.sst"), false},
+	{"sync of a table", is(opSync, "*.sst"), false},
+	{"read of a table", is(opRead, "*.sst"), false},
+	{"opening of a table", is(opOpen, "*.sst"), false},
+	{"removal of a file", is(opRemove, "*"), false},
+	{"write of what is synced", is(opWrite, syncedName), false},
+}
+
+func is(kind opKind, pattern string) func(fileOp) bool {
+	return func(op fileOp) bool {
+		ok, _ := path.Match(pattern, op.name) // the patterns are well-formed
+		return ok && op.kind == kind
+	}
+}
+
+// Ensure that a store on a disk that fails at any operation acknowledges nothing that is not
+// there afterwards: it ends if its log or its manifest cannot be relied on any more, and goes
+// on, and recovers, if it is anything else. The short run looks at a sample of the operations,
+// SESSIOND_DISK_FAILURES=1 at every one.
+func TestBadDisk(t *testing.T) {
+	t.Parallel()
+	every := testNumber(t, "SESSIOND_DISK_FAILURES", 25)
+	sum := &counts{}
+	for _, f := range failures {
+		for _, stays := range []bool{false, true} {
+			name := f.name + ", once"
+			if stays {
+				name = f.name + ", five times"
+			}
+			t.Run(name, func(t *testing.T) {
+				mode := storage.Durability(rand.IntN(3))
+				seed := rand.Uint64()
+				whole := newTrial(mode, &badDisk{wants: f.wants, nth: -1}, seed)
+				whole.judge(t, whole.run(t), sum)
+				total := whole.bad.count.Load()
+				if total == 0 {
+					t.Fatal("the script has no such operation")
+				}
+				ends, refusals, met := 0, 0, 0
+				for _, nth := range sample(total, every) {
+					x := newTrial(mode, &badDisk{wants: f.wants, nth: nth, stays: stays}, seed)
+					x.judge(t, x.run(t), sum)
+					x.checkEnd(t, f.fatal)
+					switch {
+					case x.bad.failed.Load() == nil: // this time there were less
+					case x.ended != nil:
+						ends++
+					case !x.opened:
+						refusals++
+					default:
+						met++
+					}
+					if t.Failed() {
+						t.Fatalf("%s in mode %d, seed %d; errors %v; log:\n%s", x.what(), mode, seed, x.errs, x.log)
+					}
+				}
+				t.Logf("of %d: %d ends, %d refusals to open, %d times it went on", total, ends, refusals, met)
+			})
+		}
+	}
+	t.Log(sum)
+}
+
+// sample returns one number of every so many from 1 to total, and at least two.
+func sample(total int64, every int) (chosen []int64) {
+	n := max(int(total)/every, 2)
+	for i := range int64(n) {
+		from, to := i*total/int64(n), (i+1)*total/int64(n)
+		if to > from {
+			chosen = append(chosen, 1+from+rand.Int64N(to-from))
+		}
+	}
+	return chosen
+}
+
+// checkEnd holds the end of a trial to what its failure calls for.
+func (x *trial) checkEnd(t testing.TB, fatal bool) {
+	if x.bad.failed.Load() == nil {
+		return
+	}
+	switch {
+	case x.opened && fatal && x.ended == nil:
+		t.Errorf("%s did not end the process", x.what())
+	case x.ended != nil && x.opened && !fatal:
+		t.Errorf("%s ended the process: %v", x.what(), x.ended)
+	case x.ended != nil && !strings.Contains(x.ended.Error(), syscall.EIO.Error()):
+		t.Errorf("Fatal was told %v after %s", x.ended, x.what())
+	}
+	op := x.bad.failed.Load()
+	writes := op.kind == opCreate || op.kind == opWrite || op.kind == opSync
+	if writes && x.opened && x.ended == nil && !strings.Contains(x.log.String(), syscall.EIO.Error()) {
+		t.Errorf("%s was not logged", x.what())
+	}
+}
+
+// Ensure that a flush that fails for ever is tried now and then and not without a pause, that
+// the log tells of it and of the changes that wait in the end, that reads are answered
+// meanwhile, and that all goes on when the disk does.
+func TestBadDisk_FlushFails(t *testing.T) {
+	t.Parallel()
+	var broken atomic.Bool
+	var tries atomic.Int64
+	fs := &tapFS{FS: vfs.NewMem(), before: func(op fileOp) error {
+		if broken.Load() && is(opCreate, "*.sst")(op) {
+			tries.Add(1)
+			return syscall.EIO
+		}
+		return nil
+	}}
+	clock, log := ttl.NewManual(1), &logLines{}
+	e := openTest(t, fs, Options{
+		Clock: clock, Logger: slog.New(slog.NewTextHandler(log, nil)), memTableSize: 32 << 10,
+	})
+	defer closeTest(t, e)
+	broken.Store(true)
+	var written atomic.Int64
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			syncTo(t, e, put(t, e, fmt.Sprint(i%50), strings.Repeat("x", 1000), ttl.Never))
+			written.Add(1)
+		}
+	}()
+	eventually(t, "the changes wait", func() bool { return strings.Contains(log.String(), "changes wait until") })
+	before := tries.Load()
+	for range 5 {
+		eventually(t, "a try is over", func() bool { return tries.Load() == before })
+		clock.Advance(failurePause)
+		before++
+	}
+	eventually(t, "the last try", func() bool { return tries.Load() >= before })
+	if n := tries.Load(); n > before {
+		t.Errorf("%d tries to flush, want %d", n, before)
+	}
+	if !strings.Contains(log.String(), syscall.EIO.Error()) {
+		t.Errorf("the log does not tell of the flush:\n%s", log)
+	}
+	if _, found := get(t, e, "1"); !found {
+		t.Error("a record is not found while nothing can be flushed")
+	}
+	count := written.Load()
+	broken.Store(false)
+	clock.Advance(failurePause)
+	eventually(t, "the changes go on", func() bool { return written.Load() > count+100 })
+	close(stop)
+	<-stopped
+	if !strings.Contains(log.String(), "changes wait no longer") {
+		t.Errorf("the log does not tell that changes go on:\n%s", log)
+	}
+}
+
+// eventually polls what goroutines do.
+func eventually(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for begin := time.Now(); !done(); time.Sleep(time.Millisecond) {
+		if time.Since(begin) > 20*time.Second {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}

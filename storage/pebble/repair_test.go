@@ -1,0 +1,502 @@
+package pebble
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	pebbledb "github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sessiond/sessiond/storage"
+)
+
+const repairedDir = "repaired"
+
+func (h *past) repair(t testing.TB) RepairReport {
+	t.Helper()
+	report, err := Repair(context.Background(), testDir, repairedDir, RepairOptions{fs: h.fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+// repaired reads all sessions of the new store.
+func (h *past) repaired(t testing.TB) map[string]session {
+	t.Helper()
+	e, err := Open(repairedDir, Options{fs: h.fs, Fatal: func(err error) { panic(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeTest(t, e)
+	all := map[string]session{}
+	for db := range 2 {
+		_, err := e.View(context.Background(), storage.Whole, func(r storage.Reader) error {
+			var failed error
+			_, err := r.Scan(db, 0, 1e9, func(k storage.Key, _ storage.Record) bool {
+				rec, found, err := r.Get(k)
+				if err != nil || !found {
+					failed = errors.Join(failed, err, fmt.Errorf("%q is gone", k.Name))
+				}
+				all[string(k.Name)] = session{db, string(rec.Value), rec.Deadline}
+				return true
+			})
+			return errors.Join(err, failed)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
+
+// gaps returns what cannot be read of the old store: entries and values.
+func (h *past) gaps(t testing.TB) (entries, values []gap, seed seed) {
+	t.Helper()
+	s := h.open(t)
+	defer func() { _ = s.close() }()
+	entries, values, err := s.walk(context.Background(), func(*found) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entries, values, s.head.seed
+}
+
+// Ensure that every session that damage did not touch is in the repaired store as it was,
+// that no ended one is, that the report's numbers are true, and that damage costs no more
+// than what it touches.
+func TestRepair(t *testing.T) {
+	t.Parallel()
+	sound := soundPast(t)
+	bottom, layout := sound.table(t, 6, 1)
+	top, above := sound.table(t, 0, 0)
+	log := sound.log(t)
+	p, name, x := sound.some(t, 100)
+	one := string(name)
+	blocks := func(table string, offsets ...uint64) func(*testing.T, *past) {
+		return func(t *testing.T, h *past) {
+			for _, at := range offsets {
+				h.flip(t, table, int64(at)+50)
+			}
+		}
+	}
+	raw := func(fn func(*pebbledb.Batch) error) func(*testing.T, *past) {
+		return func(t *testing.T, h *past) { h.raw(t, fn) }
+	}
+	tests := []struct {
+		name   string
+		damage func(*testing.T, *past)
+		most   int    // sessions that may be lost
+		least  int    // and those that must be
+		given  string // what the report must give up
+		anew   string // what it must say was made anew
+	}{
+		{name: "nothing", damage: func(*testing.T, *past) {}},
+		{name: "data block", damage: blocks(bottom, layout.Data[20].Offset), most: 40, least: 1, given: "cannot be read"},
+		{name: "two data blocks", damage: blocks(bottom, layout.Data[10].Offset, layout.Data[25].Offset), most: 80, least: 2, given: "cannot be read"},
+		{name: "upper data block", damage: blocks(top, above.Data[2].Offset), most: 200, least: 1, given: "cannot be read"},
+		{name: "index block", damage: blocks(bottom, layout.Index[0].Offset), most: 500, least: 100, given: "cannot be read"},
+		{name: "filter block", damage: blocks(bottom, layout.Filter[0].Offset)},
+		{name: "no table", damage: func(t *testing.T, h *past) { h.remove(t, bottom) }, most: 500, least: 100, given: "cannot be read"},
+		{name: "short table", damage: func(t *testing.T, h *past) {
+			h.change(t, bottom, func(b []byte) []byte { return b[:len(b)/2] })
+		}, most: 500, least: 100, given: "cannot be read"},
+		{name: "no upper table", damage: func(t *testing.T, h *past) { h.remove(t, top) }, most: pastSessions, least: pastSessions / 8, given: "cannot be read"},
+		{name: "value", damage: raw(func(b *pebbledb.Batch) error {
+			return b.Delete(appendPosition(nil, prefixValue, p, name), nil)
+		}), most: 1, least: 1, given: "an entry and no value"},
+		{name: "entry", damage: raw(func(b *pebbledb.Batch) error {
+			return b.Delete(appendPosition(nil, prefixEntry, p, name), nil)
+		}), most: 1, least: 1, given: "a value and no entry"},
+		{name: "size", damage: raw(func(b *pebbledb.Batch) error {
+			return b.Set(appendPosition(nil, prefixValue, p, name), []byte("short"), nil)
+		}), most: 1, least: 1, given: "another size"},
+		{name: "index entry", damage: raw(func(b *pebbledb.Batch) error {
+			return b.Delete(appendIndex(nil, x.indexed, p, name), nil)
+		})},
+		{name: "counters", damage: raw(func(b *pebbledb.Batch) error {
+			return b.Set(numbered(keyCount, 0), encodeCount(storage.Count{Records: 5}), nil)
+		}), anew: "sizes"},
+		{name: "seed", damage: raw(func(b *pebbledb.Batch) error { return b.Delete(keySeed, nil) }), anew: "hash"},
+		{name: "spaces", damage: raw(func(b *pebbledb.Batch) error {
+			return b.Set(numbered(keySpace, 3), []byte{0}, nil)
+		}), given: "swapped"},
+		{name: "log", damage: func(t *testing.T, h *past) { h.remove(t, log) }, most: pastSessions, given: "log " + log},
+		{name: "options", damage: func(t *testing.T, h *past) { h.remove(t, h.files(t, "OPTIONS-*")[0]) }},
+		{name: "format marker", damage: func(t *testing.T, h *past) { h.remove(t, h.files(t, "marker.format*")[0]) }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			h := sound.clone(t)
+			tt.damage(t, h)
+			before := h.contents(t)
+			report := h.repair(t)
+			if after := h.contents(t); after != before {
+				t.Error("the damaged store was changed")
+			}
+			got := h.repaired(t)
+			h.compare(t, got, tt.name == "log")
+			if lost := len(h.sessions) - len(got); tt.name != "log" && (lost > tt.most || lost < tt.least) {
+				t.Errorf("%d sessions are lost, want %d to %d", lost, tt.least, tt.most)
+			}
+			checkNumbers(t, report, got)
+			given := fmt.Sprint(report.GivenUp)
+			if !strings.Contains(given, tt.given) || (tt.given == "") != (len(report.GivenUp) == 0) {
+				t.Errorf("given up %s, want something with %q", given, tt.given)
+			}
+			if !strings.Contains(fmt.Sprint(report.Renewed), tt.anew) {
+				t.Errorf("made anew %v, want something with %q", report.Renewed, tt.anew)
+			}
+			if _, found := got[one]; found && tt.most == 1 {
+				t.Error("the half session was saved")
+			}
+			if strings.Contains(given, "session-0") {
+				t.Errorf("%s names a session", given)
+			}
+		})
+	}
+}
+
+// compare holds the saved sessions against the history and against what could not be read.
+func (h *past) compare(t *testing.T, got map[string]session, logLost bool) {
+	t.Helper()
+	for name, s := range got {
+		if h.ended[name] && !logLost {
+			t.Errorf("%s was ended and is back", name)
+		}
+		if want, found := h.sessions[name]; found && s != want && !logLost {
+			t.Errorf("%s is saved with %d bytes until %d, want %d until %d", name, len(s.value), s.deadline, len(want.value), want.deadline)
+		}
+	}
+	entries, values, seed := h.gaps(t)
+	for name, s := range h.sessions {
+		if _, saved := got[name]; saved || logLost {
+			continue
+		}
+		at := uint64(placeOf(uint16(s.db), seed.hash([]byte(name))))
+		touched := func(gaps []gap) bool { return slices.ContainsFunc(gaps, func(g gap) bool { return g.holds(at) }) }
+		if !touched(entries) && !touched(values) && len(entries)+len(values) > 0 {
+			t.Errorf("%s is lost, and could have been read", name)
+		}
+	}
+}
+
+// checkNumbers compares the report with what was saved.
+func checkNumbers(t *testing.T, report RepairReport, got map[string]session) {
+	t.Helper()
+	counts := map[int]int64{}
+	for _, s := range got {
+		counts[s.db]++
+	}
+	for _, db := range report.Databases {
+		if db.Saved != counts[db.Database] {
+			t.Errorf("database %d: %d sessions reported as saved, there are %d", db.Database, db.Saved, counts[db.Database])
+		}
+		delete(counts, db.Database)
+	}
+	if len(counts) > 0 {
+		t.Errorf("sessions saved that the report does not tell of: %v", counts)
+	}
+}
+
+// contents stands for everything in the folder of the old store.
+func (h *past) contents(t testing.TB) string {
+	t.Helper()
+	all := sha256.New()
+	for _, name := range h.files(t, "*") {
+		_, _ = fmt.Fprintln(all, name, sha256.Sum256(readAll(t, h.fs, h.fs.PathJoin(testDir, name))))
+	}
+	return fmt.Sprintf("%x", all.Sum(nil))
+}
+
+// Ensure that a log that is damaged in its middle gives up what stood there and nothing
+// behind: what was ended there stays ended, and only what the damage took may be as before.
+func TestRepair_Log(t *testing.T) {
+	t.Parallel()
+	sound := soundPast(t)
+	log := sound.log(t)
+	number, _, _ := parseSynced(log)
+	intact := readAll(t, sound.fs, sound.fs.PathJoin(testDir, log))
+	pieces, _ := readPieces(intact, number, nil)
+	end := pieces[0].end
+	records := usedRecords(intact, number, end)
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			h := sound.clone(t)
+			rng := rand.New(rand.NewPCG(seed, 0))
+			h.flip(t, log, rng.Int64N(end-100))
+			damaged := readAll(t, h.fs, h.fs.PathJoin(testDir, log))
+			used, damage := salvageLog(damaged, number, end, true)
+			left := usedRecords(damaged, number, used)
+			if len(damage) != 1 || damage[0].bytes() > 2*chunkBlock {
+				t.Fatalf("damage %v of one byte", damage)
+			}
+			if len(left) >= len(records) {
+				t.Fatalf("%d of %d records are left", len(left), len(records))
+			}
+			report := h.repair(t)
+			if !strings.Contains(fmt.Sprint(report.GivenUp), fmt.Sprintf("%d bytes from byte %d on", damage[0].bytes(), damage[0].from)) {
+				t.Errorf("given up %v, want %v", report.GivenUp, damage)
+			}
+			got := h.repaired(t)
+			checkNumbers(t, report, got)
+			lost := map[string]bool{} // names in the records that are gone
+			bytesLost := int64(0)
+			for _, r := range records {
+				if !slices.ContainsFunc(left, func(l []byte) bool { return bytes.Equal(l, r) }) {
+					bytesLost += int64(len(r))
+					if i := bytes.Index(r, []byte("session-")); i >= 0 {
+						lost[string(r[i:i+len("session-000000")])] = true
+					}
+				}
+			}
+			if bytesLost > damage[0].bytes() {
+				t.Errorf("records of %d bytes are lost by damage to %d", bytesLost, damage[0].bytes())
+			}
+			for name := range h.ended {
+				if _, back := got[name]; back && !lost[name] {
+					t.Errorf("%s was ended outside the damage and is back", name)
+				}
+			}
+			for name, want := range h.sessions {
+				if s, found := got[name]; !lost[name] && (!found || s != want) {
+					t.Errorf("%s is not as it was, and the damage did not touch it", name)
+				}
+			}
+		})
+	}
+}
+
+// Ensure that nothing is saved without the list of tables: tables that it no longer names
+// hold sessions that were ended.
+func TestRepair_Manifest(t *testing.T) {
+	t.Parallel()
+	sound := soundPast(t)
+	manifest := sound.files(t, "MANIFEST-*")
+	newest := manifest[len(manifest)-1]
+	for name, damage := range map[string]func(h *past){
+		"gone":      func(h *past) { h.remove(t, newest) },
+		"no marker": func(h *past) { h.remove(t, h.files(t, "marker.manifest.*")[0]) },
+		"bits":      func(h *past) { h.flip(t, newest, 40) },
+		"cut": func(h *past) {
+			h.change(t, newest, func(b []byte) []byte { return b[:len(b)-1] })
+		},
+	} {
+		h := sound.clone(t)
+		damage(h)
+		_, err := Repair(context.Background(), testDir, repairedDir, RepairOptions{fs: h.fs})
+		if !errors.Is(err, ErrManifest) {
+			t.Errorf("%s: Repair returned %v, want %v", name, err, ErrManifest)
+		}
+		if names, err := h.fs.List(repairedDir); err == nil {
+			t.Errorf("%s: the new folder has %v", name, names)
+		}
+	}
+}
+
+// Ensure that the new store has a folder of its own.
+func TestRepair_Target(t *testing.T) {
+	t.Parallel()
+	h := soundPast(t)
+	_, err := Repair(context.Background(), testDir, testDir, RepairOptions{fs: h.fs})
+	if err == nil || !strings.Contains(err.Error(), "not empty") {
+		t.Errorf("into itself: %v", err)
+	}
+	dir := t.TempDir()
+	for _, to := range []string{dir, dir + "/new", dir + "/a/b"} {
+		_, err := Repair(context.Background(), dir, to, RepairOptions{})
+		if err == nil || !strings.Contains(err.Error(), "lies in the old one") {
+			t.Errorf("into %s: %v", to, err)
+		}
+	}
+}
+
+// Ensure that a repair that was broken off leaves nothing that Open takes for a store.
+func TestRepair_BrokenOff(t *testing.T) {
+	t.Parallel()
+	h := soundPast(t)
+	ctx, stop := context.WithCancel(context.Background())
+	_, err := Repair(ctx, testDir, repairedDir, RepairOptions{fs: h.fs, Progress: func(done, total int64) {
+		if done > total/2 {
+			stop()
+		}
+	}})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("Repair: %v", err)
+	}
+	e, err := Open(repairedDir, Options{fs: h.fs, Fatal: func(err error) { panic(err) }})
+	if !errors.Is(err, ErrForeign) {
+		t.Errorf("Open: %v, want %v", err, ErrForeign)
+	}
+	if err == nil {
+		closeTest(t, e)
+	}
+}
+
+// Ensure that whatever byte of whatever file is damaged, Check and Repair come to an end, no
+// session comes out other than it was, none that was ended comes back, and what Check finds
+// sound is.
+func TestRepair_AnyByte(t *testing.T) {
+	t.Parallel()
+	sound := soundPast(t)
+	names := sound.files(t, "*")
+	log := sound.log(t)
+	for seed := range uint64(24) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			h := sound.clone(t)
+			rng := rand.New(rand.NewPCG(seed, 1))
+			var name string
+			var size int
+			for size < 2 || name == log {
+				name = names[rng.IntN(len(names))]
+				size = len(readAll(t, h.fs, h.fs.PathJoin(testDir, name)))
+			}
+			at := rng.Int64N(int64(size - 1))
+			h.flip(t, name, at)
+			checked := h.check(t)
+			report, err := Repair(context.Background(), testDir, repairedDir, RepairOptions{fs: h.fs})
+			if errors.Is(err, ErrManifest) {
+				if checked.Damage == 0 {
+					t.Errorf("%s at %d: Repair returned %v, and Check found nothing", name, at, err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatalf("%s at %d: %v", name, at, err)
+			}
+			got := h.repaired(t)
+			h.compare(t, got, false)
+			checkNumbers(t, report, got)
+			if len(report.GivenUp) > 0 && checked.Damage == 0 {
+				t.Errorf("%s at %d: given up %v, and Check found nothing", name, at, report.GivenUp)
+			}
+			if len(report.GivenUp) == 0 && len(got) != len(h.sessions) {
+				t.Errorf("%s at %d: %d of %d sessions saved, and nothing given up", name, at, len(got), len(h.sessions))
+			}
+		})
+	}
+}
+
+// Ensure that the new store goes on where the old one stood: its hash, its revisions, its
+// clock and which databases were swapped.
+func TestRepair_Head(t *testing.T) {
+	t.Parallel()
+	h := soundPast(t)
+	h.raw(t, func(b *pebbledb.Batch) error {
+		return errors.Join(spaces(nil).write(b, spaces(nil).swap(0, 1)), saveSeen(b, 123_456))
+	})
+	s := h.open(t)
+	old := s.head
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+	if report := h.repair(t); len(report.GivenUp)+len(report.Renewed) > 0 {
+		t.Errorf("given up %v, made anew %v", report.GivenUp, report.Renewed)
+	}
+	for name, s := range h.repaired(t) {
+		if want := h.sessions[name]; s.db != 1-want.db {
+			t.Fatalf("%s is in database %d, want %d", name, s.db, 1-want.db)
+		}
+	}
+	e, err := Open(repairedDir, Options{fs: h.fs, Fatal: func(err error) { panic(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeTest(t, e)
+	if e.seed != old.seed {
+		t.Error("the seed changed")
+	}
+	if e.Seen() < 123_456 {
+		t.Errorf("the clock stood at %d, want 123456", e.Seen())
+	}
+	if last := e.revisions.last.Load(); last <= old.reserved || old.reserved == 0 {
+		t.Errorf("revisions go on from %d, those up to %d were in use", last, old.reserved)
+	}
+}
+
+// Ensure that a flushed database stays empty when what says that it was flushed cannot be
+// read: one range tombstone, far away from most of what it ended.
+func TestRepair_Flushed(t *testing.T) {
+	t.Parallel()
+	h := soundPast(t)
+	e := openStill(t, h.fs)
+	update(t, e, func(tx storage.Txn) error { return tx.Flush(1) })
+	if err := e.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	closeTest(t, e)
+	// The tombstones are in the newest table, the first of its level in Pebble's list or not.
+	damaged := false
+	for i := 0; !damaged; i++ {
+		name, layout := h.table(t, 0, i)
+		if damaged = layout.RangeDel.Length > 0; damaged {
+			h.flip(t, name, int64(layout.RangeDel.Offset)+5)
+		}
+	}
+	report := h.repair(t)
+	if len(report.GivenUp) == 0 {
+		t.Error("nothing was given up")
+	}
+	for name, s := range h.repaired(t) {
+		if h.sessions[name].db == 1 || s.db == 1 {
+			t.Fatalf("%s was flushed and is back", name)
+		}
+	}
+}
+
+// poorDisk does not give back a part of each log.
+type poorDisk struct{ vfs.FS }
+
+func (d poorDisk) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	f, err := d.FS.Open(name, opts...)
+	if err == nil && strings.HasSuffix(name, ".log") && strings.HasPrefix(name, testDir) {
+		f = poorFile{f, name}
+	}
+	return f, err
+}
+
+type poorFile struct {
+	vfs.File
+	name string
+}
+
+func (f poorFile) Read([]byte) (int, error) {
+	return 0, &fs.PathError{Op: "read", Path: f.name, Err: syscall.EIO}
+}
+
+func (f poorFile) ReadAt(p []byte, off int64) (int, error) {
+	if off >= chunkBlock && off < 2*chunkBlock {
+		return f.Read(p)
+	}
+	return f.File.ReadAt(p, off)
+}
+
+// Ensure that a part of a log that the disk does not give back costs that part.
+func TestRepair_BadDisk(t *testing.T) {
+	t.Parallel()
+	h := soundPast(t)
+	before := len(h.sessions)
+	h.fs = poorDisk{h.fs}
+	if report := h.check(t); report.Damage == 0 {
+		t.Error("Check found nothing")
+	}
+	report := h.repair(t)
+	if want := fmt.Sprintf("log %s: ", h.log(t)); !strings.Contains(fmt.Sprint(report.GivenUp), want) {
+		t.Errorf("given up %v, want something with %q", report.GivenUp, want)
+	}
+	if got := h.repaired(t); len(got) < before-100 {
+		t.Errorf("%d of %d sessions are saved", len(got), before)
+	}
+}

@@ -1,0 +1,356 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	pebbledb "github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/ttl"
+)
+
+// room knows how many bytes may still be written, so that a commit is refused before a
+// write fails. The reserve counts as room: giving it back changes nothing.
+//
+// Each demand on it stops at a line. From the top:
+//
+//	keep and reserve             what makes the store larger
+//	half of keep and reserve     later deadlines
+//	a quarter of keep and reserve    compactions
+//	half of the reserve          deletions, flush, swap, earlier deadlines
+//	nothing                      tables in memory that are written out, and logs: see reserveFS
+//
+// A quota is a second, smaller disk to who grows and who extends. The others do not stop
+// at it: keep is there to hold them.
+type room struct {
+	geometry
+	reserve reserve
+	quota   int64 // zero means none
+	clock   ttl.Clock
+	logger  *slog.Logger
+	written func() (used, depth int64) // see Engine.written; nil while Pebble is not open
+
+	over context.Context // ends with the store
+
+	left  atomic.Int64 // of the disk and the quota, as of the last look, less what was granted
+	disk  atomic.Int64 // of the disk alone, less what compactions wrote
+	used  atomic.Int64 // bytes of the store's files, as of the last look
+	level atomic.Int32 // how many demands are refused: only look lowers it
+	ended atomic.Bool  // something was applied while full and waits in memory
+
+	open  atomic.Bool
+	stuck atomic.Bool  // a table in memory could not be written out
+	spare atomic.Int64 // bytes that may be applied before memory is full
+
+	cramped atomic.Bool  // a compaction did not fit
+	depth   atomic.Int64 // of the first level, at most
+
+	mu sync.Mutex // held while measuring; a caller may hold stripes, and must none of Pebble's locks
+}
+
+// demand says what a commit does, in the order in which it is refused.
+type demand int
+
+const (
+	grows demand = iota
+	extends
+	ends
+	demands
+)
+
+// boundless returns room without an end.
+func boundless() *room {
+	r := &room{}
+	r.left.Store(unlimited)
+	return r
+}
+
+// newRoom measures the disk under dir and fits opts to it.
+func newRoom(dir string, opts *Options) (*room, error) {
+	total := int64(unlimited)
+	usage, err := opts.fs.GetDiskUsage(dir)
+	switch {
+	case err == nil:
+		total = capped(usage.TotalBytes)
+	case !errors.Is(err, vfs.ErrUnsupported):
+		return nil, err
+	}
+	unknown := err != nil
+	if opts.MaxDisk > 0 {
+		total = min(total, opts.MaxDisk)
+	}
+	r := &room{
+		geometry: geometryOf(total, int64(opts.memTableSize)),
+		quota:    opts.MaxDisk,
+		clock:    opts.Clock,
+		logger:   opts.Logger,
+	}
+	r.over = context.Background() // until it has begun
+	r.reserve.fs, r.reserve.dir = opts.fs, dir
+	r.reserve.size, r.reserve.none = r.size, unknown
+	opts.memTableSize = uint64(r.memTable)
+	return r, errors.Join(r.reserve.find(), r.fits())
+}
+
+// startBytes is what opening a store writes beside the manifest and what it finds in the log.
+const startBytes = 256 << 10
+
+// fits returns ErrFull if there is not even room to open the store: Pebble would write
+// tables until it works, and never return.
+func (r *room) fits() error {
+	names, err := r.reserve.fs.List(r.reserve.dir)
+	if err != nil {
+		return err
+	}
+	newest := map[string]string{} // what was not written out is in the newest log, for the most part
+	for _, name := range names {
+		kind := filepath.Ext(name)
+		if strings.HasPrefix(name, "MANIFEST-") {
+			kind = "MANIFEST"
+		}
+		if kind == "MANIFEST" || kind == ".log" {
+			newest[kind] = max(newest[kind], name)
+		}
+	}
+	need := int64(startBytes)
+	for _, name := range newest {
+		info, err := r.reserve.fs.Stat(r.reserve.fs.PathJoin(r.reserve.dir, name))
+		if err != nil {
+			return err
+		}
+		need += info.Size()
+	}
+	if left := r.reserve.room(); left < need {
+		return fmt.Errorf("%w: %d bytes are left, and opening takes %d", storage.ErrFull, left, need)
+	}
+	return nil
+}
+
+func capped(n uint64) int64 { return int64(min(n, unlimited)) }
+
+// take asks whether a commit of n bytes may be made. Granted means that nothing has to be
+// done: what was taken counts until the next look.
+func (r *room) take(d demand, n int) error {
+	if r.refuses(d) {
+		return storage.ErrFull
+	}
+	if d == ends {
+		if r.chokes() {
+			r.refuse(ends)
+			return storage.ErrFull
+		}
+		return nil
+	}
+	need := 2 * int64(n) // once in the log and once in a table
+	if r.left.Add(-need) >= r.line(d)+r.pinch() {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.measure()
+	left := r.left.Add(-need)
+	if left >= r.line(d)+r.pinch() {
+		return nil
+	}
+	if r.left.Add(need) < r.line(d)+r.keep/8 {
+		r.refuse(d)
+	}
+	return storage.ErrFull // perhaps there is room for less
+}
+
+func (r *room) refuses(d demand) bool { return r.level.Load() > int32(d) }
+
+// chokes reports whether Pebble may soon make commits wait, with their stripes locked and
+// until somebody makes room.
+func (r *room) chokes() bool {
+	return r.stuck.Load() && r.spare.Load() < 0 || r.cramped.Load() && r.depth.Load() >= maxDepth-memTables
+}
+
+// stall is told that a table in memory cannot be written out. A quarter of one more leaves
+// Pebble two from making commits wait, whatever it adds to them.
+func (r *room) stall() {
+	if !r.stuck.Load() {
+		r.spare.Store(r.memTable / memTables)
+		r.stuck.Store(true)
+	}
+	r.refuse(extends)
+}
+
+// note is told of every batch of n bytes that is applied.
+func (r *room) note(n int) {
+	if r.level.Load() == 0 {
+		return
+	}
+	r.ended.Store(true)
+	if r.stuck.Load() {
+		r.spare.Add(-int64(n))
+	}
+}
+
+// takeTable asks whether a compaction may write n bytes more.
+func (r *room) takeTable(n int) bool {
+	floor := r.floor()
+	if r.disk.Add(-int64(n)) >= floor {
+		return true
+	}
+	r.disk.Store(r.reserve.room())
+	return r.disk.Add(-int64(n)) >= floor
+}
+
+// measure sets what is left. The lock is held, and none of Pebble's.
+func (r *room) measure() {
+	left := r.reserve.room()
+	r.disk.Store(left)
+	if r.written != nil {
+		used, depth := r.written()
+		r.depth.Store(depth)
+		r.used.Store(used + r.reserve.held.Load())
+		if r.quota > 0 {
+			left = min(left, r.quota-used)
+		}
+	}
+	r.left.Store(left)
+}
+
+// refuse raises the level so that d is refused until look finds room for it.
+func (r *room) refuse(d demand) {
+	for {
+		old := r.level.Load()
+		if old > int32(d) {
+			return
+		}
+		if r.level.CompareAndSwap(old, int32(d)+1) {
+			if old == 0 {
+				r.log(slog.LevelWarn, "no room for new sessions: they are refused until there is")
+			}
+			return
+		}
+	}
+}
+
+// begin is told that the store is open.
+func (r *room) begin(written func() (used, depth int64)) {
+	r.written = written
+	r.open.Store(true)
+	r.look()
+}
+
+// look measures, and refuses or admits what it then finds. It is called once a second, and
+// only it ends what refuse began: so that neither happens more often.
+func (r *room) look() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.measure()
+	level := int32(0)
+	for d := range demands {
+		need := r.line(d) + r.pinch()
+		if r.refuses(d) {
+			need += r.keep / 8
+		}
+		if r.roomFor(d) < need {
+			level = int32(d) + 1
+		}
+	}
+	switch {
+	case r.chokes():
+		level = int32(ends) + 1
+	case r.stuck.Load() || r.cramped.Load() && r.depth.Load() >= maxDepth/2:
+		level = max(level, int32(extends)+1)
+	case level == 0 && !r.reserve.make():
+		level = int32(grows) + 1
+	}
+	old := r.level.Load()
+	if level > old {
+		r.refuse(demand(level - 1))
+		return
+	}
+	r.level.Store(level)
+	if level == 0 && old > 0 {
+		r.log(slog.LevelInfo, "room for new sessions again")
+	}
+}
+
+func (r *room) roomFor(d demand) int64 {
+	if d == ends {
+		return r.disk.Load()
+	}
+	return r.left.Load()
+}
+
+func (r *room) log(level slog.Level, msg string) {
+	r.logger.Log(r.over, level, msg, "available", r.reserve.available(), "used", r.used.Load(),
+		"max_disk", r.quota, "kept", r.keep, "reserve", r.reserve.held.Load())
+}
+
+// fit fits Pebble's options, which have an event listener, to the disk.
+func (r *room) fit(p *pebbledb.Options) {
+	r.shape(p)
+	l := p.EventListener
+	failed, compacted := l.BackgroundError, l.CompactionEnd
+	l.BackgroundError = func(err error) {
+		if !isFull(err) { // refuse tells of that, once
+			failed(err)
+		}
+	}
+	l.CompactionEnd = func(info pebbledb.CompactionInfo) {
+		if isFull(info.Err) {
+			return // it has rested already
+		}
+		if info.Err == nil {
+			r.cramped.Store(false)
+		}
+		compacted(info)
+	}
+	l.FlushEnd = func(info pebbledb.FlushInfo) {
+		if info.Err == nil {
+			r.depth.Add(1)
+			r.stuck.Store(false)
+		}
+	}
+}
+
+// watchRoom looks at the room, and has Pebble write out what was removed while there was
+// none: only then can compactions give the space back.
+func (e *Engine) watchRoom() {
+	r := e.room
+	r.look()
+	if r.level.Load() == 0 || r.stuck.Load() || r.disk.Load() < r.floor() || !r.ended.Swap(false) {
+		return
+	}
+	if _, err := e.db.AsyncFlush(); err != nil {
+		e.logger.Error("write out what was removed", "err", err)
+	}
+}
+
+// written returns the bytes of Pebble's files and how many tables of the first level lie
+// above each other.
+func (e *Engine) written() (used, depth int64) {
+	m := e.db.Metrics()
+	// The log that is being written counts as it was when it was opened.
+	open := max(m.WAL.Size, m.WAL.PhysicalSize) - m.WAL.PhysicalSize
+	return int64(m.DiskSpaceUsage() + open), int64(m.Levels[0].Sublevels)
+}
+
+// Disk implements storage.DiskReporter.
+func (e *Engine) Disk() storage.Disk {
+	r := e.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !e.closed.Load() {
+		r.measure()
+	}
+	return storage.Disk{
+		Full:      r.level.Load() > 0,
+		Available: r.reserve.available(),
+		Used:      r.used.Load(),
+		Quota:     r.quota,
+	}
+}

@@ -1,0 +1,225 @@
+package pebble
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// errReadOnly is what salvageFS says to whoever wants to change something.
+var errReadOnly = errors.New("the folder is only read")
+
+// salvageFS shows Pebble a folder that may be damaged, and nothing changes it. Logs appear
+// without what cannot be read, because Pebble would refuse them or, worse, take the damage
+// for their end. Pebble's OPTIONS files do not appear, and the marker of its format always
+// does: without them no session is lost.
+type salvageFS struct {
+	vfs.FS
+	known    marks
+	newest   uint64 // number of the newest log
+	progress func(bytes int)
+
+	mu   sync.Mutex
+	logs []logScan // that were opened, which is those that are not yet in tables
+	last blockRead // of tables
+	bad  map[blockRead]bool
+}
+
+// blockRead is one read of a block of a table.
+type blockRead struct {
+	path string
+	at   int64
+	size int
+}
+
+var errBadBlock = errors.New("a block whose checksum is wrong")
+
+// blame is called when Pebble could not read something. If that was because of a block with
+// a wrong checksum, the next to ask for it is told so at once. Pebble would try each of its
+// bits anew for the one that was flipped, which takes it a hundred times as long as to read it.
+func (s *salvageFS) blame() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last.path == "" || s.bad[s.last] {
+		return
+	}
+	f, err := s.FS.Open(s.last.path)
+	if err != nil {
+		return
+	}
+	b := make([]byte, s.last.size)
+	_, err = f.ReadAt(b, s.last.at)
+	if err := errors.Join(err, f.Close()); err != nil || !wrongChecksum(b) {
+		return // it was something else
+	}
+	if s.bad == nil {
+		s.bad = map[blockRead]bool{}
+	}
+	s.bad[s.last] = true
+}
+
+// wrongChecksum reports whether b is no block of a table: bytes | type <1b> | checksum <4b>.
+func wrongChecksum(b []byte) bool {
+	const checksum = 4
+	n := len(b) - checksum
+	return n > 0 && binary.LittleEndian.Uint32(b[n:]) != chunkSum(b[:n])
+}
+
+// begin notes a read and reports whether it cannot succeed.
+func (s *salvageFS) begin(r blockRead) (bad bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = r
+	return s.bad[r]
+}
+
+// logScan is what a log held.
+type logScan struct {
+	name   string
+	size   int64
+	damage []stretch
+}
+
+func (s *salvageFS) Unwrap() vfs.FS { return s.FS }
+
+func (s *salvageFS) Create(string, vfs.DiskWriteCategory) (vfs.File, error) { return nil, errReadOnly }
+func (s *salvageFS) Link(string, string) error                              { return errReadOnly }
+func (s *salvageFS) Remove(string) error                                    { return errReadOnly }
+func (s *salvageFS) RemoveAll(string) error                                 { return errReadOnly }
+func (s *salvageFS) Rename(string, string) error                            { return errReadOnly }
+
+func (s *salvageFS) OpenReadWrite(string, vfs.DiskWriteCategory, ...vfs.OpenOption) (vfs.File, error) {
+	return nil, errReadOnly
+}
+
+func (s *salvageFS) ReuseForWrite(string, string, vfs.DiskWriteCategory) (vfs.File, error) {
+	return nil, errReadOnly
+}
+
+func (s *salvageFS) MkdirAll(string, fs.FileMode) error { return errReadOnly }
+
+// Lock gives Pebble a lock of no use: whoever made s holds the real one.
+func (s *salvageFS) Lock(string) (io.Closer, error) { return noLock{}, nil }
+
+type noLock struct{}
+
+func (noLock) Close() error { return nil }
+
+func (s *salvageFS) List(dir string) ([]string, error) {
+	names, err := s.FS.List(dir)
+	names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, "OPTIONS-") })
+	if !slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, formatMarker) }) {
+		names = append(names, fmt.Sprintf("%s000001.%03d", formatMarker, pebbleFormat))
+	}
+	for _, name := range names {
+		if n, log, ok := parseSynced(name); ok && log {
+			s.newest = max(s.newest, n)
+		}
+	}
+	return names, err
+}
+
+func (s *salvageFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	if number, log, ok := parseSynced(filepath.Base(name)); ok && log {
+		b, err := s.readLog(name, number)
+		if err != nil || b != nil {
+			return logFile{bytes.NewReader(b)}, err
+		}
+	}
+	f, err := s.FS.Open(name, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &tableFile{File: f, fs: s, path: name}, nil
+}
+
+// readLog returns what Pebble is to read in place of a log, or nil if that is in order.
+func (s *salvageFS) readLog(name string, number uint64) ([]byte, error) {
+	b, whole, err := readDamaged(s.FS, name)
+	if err != nil {
+		return nil, err
+	}
+	safe, _ := findMark(s.known.logs, number)
+	used, damage := salvageLog(b, number, safe, number == s.newest)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.logs = append(s.logs, logScan{filepath.Base(name), int64(len(b)), damage})
+	if len(damage) == 0 && whole {
+		return nil, nil
+	}
+	return cleanLog(b, number, used), nil
+}
+
+// readFile reads a file.
+func readFile(files vfs.FS, name string) ([]byte, error) {
+	b, whole, err := readDamaged(files, name)
+	if err == nil && !whole {
+		err = fmt.Errorf("read %s: the disk does not give it back", name)
+	}
+	return b, err
+}
+
+// readDamaged reads a file as far as it can be read. A block that the disk does not give back becomes one that no chunk
+// can be found in, and then the file is not whole.
+func readDamaged(files vfs.FS, name string) (_ []byte, whole bool, err error) {
+	f, err := files.Open(name)
+	if err != nil {
+		return nil, false, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, false, err
+	}
+	b := make([]byte, info.Size())
+	whole = true
+	for off := 0; off < len(b); off += chunkBlock {
+		block := b[off:min(off+chunkBlock, len(b))]
+		if n, err := f.ReadAt(block, int64(off)); n < len(block) && err != nil {
+			whole = false
+			for i := range block {
+				block[i] = 0xff
+			}
+		}
+	}
+	return b, whole, nil
+}
+
+// tableFile is a table, or another file that Pebble reads.
+type tableFile struct {
+	vfs.File
+	fs   *salvageFS
+	path string
+}
+
+func (f *tableFile) ReadAt(p []byte, off int64) (int, error) {
+	if f.fs.begin(blockRead{f.path, off, len(p)}) {
+		return 0, errBadBlock
+	}
+	n, err := f.File.ReadAt(p, off)
+	f.fs.progress(n)
+	return n, err
+}
+
+// logFile is a log in memory, as Pebble reads it.
+type logFile struct{ *bytes.Reader }
+
+func (logFile) Close() error                          { return nil }
+func (logFile) Write([]byte) (int, error)             { return 0, errReadOnly }
+func (logFile) WriteAt([]byte, int64) (int, error)    { return 0, errReadOnly }
+func (logFile) Preallocate(int64, int64) error        { return errReadOnly }
+func (logFile) Sync() error                           { return nil }
+func (logFile) SyncTo(int64) (fullSync bool, _ error) { return false, nil }
+func (logFile) SyncData() error                       { return nil }
+func (logFile) Prefetch(int64, int64) error           { return nil }
+func (logFile) Fd() uintptr                           { return vfs.InvalidFd }
+func (logFile) Stat() (vfs.FileInfo, error)           { return nil, errReadOnly }

@@ -1,0 +1,125 @@
+package pebble
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	pebbledb "github.com/cockroachdb/pebble/v2"
+
+	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/ttl"
+)
+
+// head is what exists once in a store, as far as it can be read.
+type head struct {
+	seed     seed
+	fence    ttl.Instant
+	seen     ttl.Instant
+	reserved uint64
+	spaces   spaces
+	counts   map[uint16]storage.Count
+
+	// What could be read, or is rightly absent.
+	seedKnown, fenceKnown, reservedKnown, spacesKnown, countsKnown bool
+
+	problems []Problem
+	newer    error // the store is of a newer format
+}
+
+// readHead reads the head key by key, so that one that is lost does not take the others
+// with it.
+func (s *salvage) readHead() {
+	h := &s.head
+	if b, ok := s.number(keyFormat, 4, "format", "the version of the format", true); ok {
+		if v := binary.BigEndian.Uint32(b); v > formatVersion {
+			h.newer = fmt.Errorf("%w: it has format %d, and this one reads up to %d", ErrNewerFormat, v, formatVersion)
+		}
+	}
+	b, ok := s.number(keySeed, 16, "seed", "the key of the hash that gives each session its position", true)
+	if h.seedKnown = ok; ok {
+		h.seed = seed{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}
+	}
+	b, ok = s.number(keyFence, 8, "fence", "the time up to which ended sessions are swept", false)
+	if h.fenceKnown = ok; ok && b != nil {
+		h.fence = ttl.Instant(binary.BigEndian.Uint64(b))
+	}
+	if b, ok = s.number(keySeen, 8, "clock", "the time to which the clock had come", false); ok && b != nil {
+		h.seen = ttl.Instant(binary.BigEndian.Uint64(b))
+	}
+	b, ok = s.number(keyRevision, 8, "revision", "the highest revision in use", false)
+	if h.reservedKnown = ok; ok && b != nil {
+		h.reserved = binary.BigEndian.Uint64(b)
+	}
+	s.readSpaces()
+	s.readCounts()
+}
+
+// number reads one key of the head. ok is true and b nil if it is absent and may be.
+func (s *salvage) number(key []byte, size int, where, what string, must bool) (b []byte, ok bool) {
+	value, closer, err := s.db.Get(key)
+	if errors.Is(err, pebbledb.ErrNotFound) {
+		if must {
+			s.head.problem(where, what+" is missing")
+		}
+		return nil, !must
+	}
+	if err != nil {
+		s.head.problem(where, what+" cannot be read")
+		return nil, false
+	}
+	b = append([]byte(nil), value...)
+	_ = closer.Close() // b was read
+	if len(b) != size {
+		s.head.problem(where, fmt.Sprintf("%s has %d bytes, not %d", what, len(b), size))
+		return nil, false
+	}
+	return b, true
+}
+
+func (h *head) problem(where, what string) {
+	h.problems = append(h.problems, Problem{where, what, adviceRepair})
+}
+
+func (s *salvage) readSpaces() {
+	h := &s.head
+	moved, used := spaces{}, map[uint16]bool{}
+	valid := true
+	err := s.engine().eachNumbered(keySpace, func(db uint16, value []byte) error {
+		if len(value) != 2 {
+			valid = false
+			return nil
+		}
+		space := binary.BigEndian.Uint16(value)
+		valid = valid && space != db && !used[space]
+		moved[db], used[space] = space, true
+		return nil
+	})
+	for space := range used {
+		_, gave := moved[space]
+		valid = valid && gave
+	}
+	switch {
+	case err != nil:
+		h.problem("databases", "which of them were swapped cannot be read: their sessions may show under another number")
+	case !valid:
+		h.problem("databases", "two of them share their sessions, or one has none: the swaps make no sense")
+	default:
+		h.spaces, h.spacesKnown = moved, true
+	}
+}
+
+// engine returns enough of an engine to read what exists once for each number.
+func (s *salvage) engine() *Engine { return &Engine{db: s.db} }
+
+func (s *salvage) readCounts() {
+	h := &s.head
+	h.counts = map[uint16]storage.Count{}
+	err := s.engine().eachNumbered(keyCount, func(space uint16, value []byte) (err error) {
+		h.counts[space], err = decodeCount(value)
+		return err
+	})
+	if h.countsKnown = err == nil; err != nil {
+		h.problems = append(h.problems, Problem{"counters", "the sizes of the databases cannot be read", adviceRebuild})
+	}
+}
