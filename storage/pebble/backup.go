@@ -103,12 +103,12 @@ func (e *Engine) backup(ctx context.Context, dir string) (_ BackupReport, err er
 		store:   e.seed.identity(),
 		records: e.sizes(),
 	}
-	stage, err := e.newStage(ctx)
+	stage, known, err := e.newStage(ctx)
 	if err != nil {
 		return BackupReport{}, err
 	}
 	defer func() { err = errors.Join(err, e.home.fs.RemoveAll(stage)) }()
-	copied, err := folder.fill(ctx, stage, &next)
+	copied, err := folder.fill(ctx, stage, &next, known)
 	if err != nil {
 		return BackupReport{}, errors.Join(err, folder.sweep())
 	}
@@ -152,15 +152,24 @@ func (h *home) outside(dir string) (_ string, err error) {
 // folder beside them. Links take no time, so the store is soon free to drop old files
 // again, however long the rest of the backup takes. The copy of the log ends somewhere
 // after the changes that have a number now: they are in the file, whatever the durability.
-func (e *Engine) newStage(ctx context.Context) (stage string, err error) {
+// Known says how much of each log there must be at least.
+func (e *Engine) newStage(ctx context.Context) (stage string, known []mark, err error) {
 	if err := e.home.clearStage(); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if err := e.await(ctx, storage.Barrier{System: e.order.issued.Load()}); err != nil {
-		return "", err
+		return "", nil, err
 	}
+	known = e.synced.logs()
 	stage = e.home.fs.PathJoin(e.home.dir, stageName)
-	return stage, e.db.Checkpoint(stage)
+	return stage, known, e.db.Checkpoint(stage)
+}
+
+// logs returns a copy of the marks of the logs.
+func (s *synced) logs() []mark {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.known.logs)
 }
 
 // clearStage removes what an interrupted backup has left: it would hold on to the space of

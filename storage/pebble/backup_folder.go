@@ -98,21 +98,29 @@ func (b *backupFolder) sweep() error {
 }
 
 // fill brings the files of stage into the folder of the next copy, makes them durable and
-// lists them in v. It returns how many bytes it had to write.
-func (b *backupFolder) fill(ctx context.Context, stage string, v *receipt) (copied int64, err error) {
+// lists them in v. Known says how much of the logs must be there. It returns how many bytes
+// it had to write.
+func (b *backupFolder) fill(ctx context.Context, stage string, v *receipt, known []mark) (copied int64, err error) {
 	names, err := b.fs.List(stage)
 	if err != nil {
 		return 0, err
 	}
 	slices.Sort(names)
+	newest := newestLog(names)
 	v.data = b.next
 	for _, name := range names {
-		info, err := b.fs.Stat(b.fs.PathJoin(stage, name))
+		f, err := b.describe(b.fs.PathJoin(stage, name))
 		if err != nil {
 			return 0, err
 		}
-		f := backupFile{name: name, size: info.Size(), modified: info.ModTime().UnixNano()}
-		n, err := b.take(ctx, stage, f, v.store)
+		n := int64(0)
+		if number, log, ok := parseSynced(name); ok && log {
+			safe, _ := findMark(known, number)
+			f.size, err = b.takeLog(ctx, stage, number, number == newest, safe)
+			n = f.size
+		} else {
+			n, err = b.take(ctx, stage, f, v.store)
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -122,12 +130,50 @@ func (b *backupFolder) fill(ctx context.Context, stage string, v *receipt) (copi
 	return copied, syncFolder(b.fs, b.path(b.next))
 }
 
+func newestLog(names []string) (newest uint64) {
+	for _, name := range names {
+		if number, log, ok := parseSynced(name); ok && log {
+			newest = max(newest, number)
+		}
+	}
+	return newest
+}
+
+func (b *backupFolder) describe(path string) (backupFile, error) {
+	info, err := b.fs.Stat(path)
+	if err != nil {
+		return backupFile{}, err
+	}
+	return backupFile{name: b.fs.PathBase(path), size: info.Size(), modified: info.ModTime().UnixNano()}, nil
+}
+
+// takeLog copies the valid part of a log of stage into the folder of the next copy, and
+// returns its size. Behind it in the file lies what is left of an older log, and in the newest
+// perhaps a part that was written while Pebble copied it, with a hole before it: Check
+// could not tell that from damage. Damage it is if less than safe bytes are valid, or if an
+// older log has no end.
+func (b *backupFolder) takeLog(ctx context.Context, stage string, number uint64, newest bool, safe int64) (size int64, err error) {
+	name := logName(number)
+	in, err := b.fs.Open(b.fs.PathJoin(stage, name), vfs.SequentialReadsOption)
+	if err != nil {
+		return 0, err
+	}
+	size, closed, err := readLog(cancelReader{ctx, in}, number, nil)
+	if err := errors.Join(err, in.Close()); err != nil {
+		return 0, err
+	}
+	if size < safe || !newest && !closed {
+		return 0, fmt.Errorf("%w: %s cannot be read from byte %d on", ErrDamaged, name, size)
+	}
+	return size, copyFile(ctx, b.fs, b.fs.PathJoin(stage, name), b.path(b.next, name), size)
+}
+
 // take brings one file of stage into the folder of the next copy in the cheapest way there
 // is. It returns how many bytes of it had to be written.
 func (b *backupFolder) take(ctx context.Context, stage string, f backupFile, store uint64) (copied int64, err error) {
 	from, to := b.fs.PathJoin(stage, f.name), b.path(b.next, f.name)
 	if b.fs.Rename(from, to) == nil { // what is in the stage is durable
-		if immutable(f.name) { // and a link
+		if immutable(f.name) { // and this a link
 			return 0, nil
 		}
 		return f.size, nil
@@ -136,7 +182,7 @@ func (b *backupFolder) take(ctx context.Context, stage string, f backupFile, sto
 	if b.has(f, store) && b.fs.Link(b.path(b.now.data, f.name), to) == nil {
 		return 0, nil
 	}
-	return f.size, copyFile(ctx, b.fs, from, to)
+	return f.size, copyFile(ctx, b.fs, from, to, f.size)
 }
 
 // has reports whether the present copy has the table f of the store. Another store has
@@ -230,8 +276,9 @@ func writeFile(files vfs.FS, name string, content []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// copyFile copies a file and makes the copy durable, or returns ctx's error.
-func copyFile(ctx context.Context, files vfs.FS, from, to string) error {
+// copyFile copies the first size bytes of a file and makes the copy durable, or returns ctx's
+// error.
+func copyFile(ctx context.Context, files vfs.FS, from, to string, size int64) error {
 	in, err := files.Open(from, vfs.SequentialReadsOption)
 	if err != nil {
 		return err
@@ -241,7 +288,7 @@ func copyFile(ctx context.Context, files vfs.FS, from, to string) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.CopyBuffer(out, cancelReader{ctx, in}, make([]byte, 1<<20))
+	_, err = io.CopyBuffer(out, cancelReader{ctx, io.LimitReader(in, size)}, make([]byte, 1<<20))
 	if err == nil {
 		err = out.Sync()
 	}

@@ -104,7 +104,7 @@ func (b *backupFolder) copyTo(ctx context.Context, dir string) (copied int64, er
 		if immutable(f.name) && b.fs.Link(from, to) == nil {
 			continue
 		}
-		if err := copyFile(ctx, b.fs, from, to); err != nil {
+		if err := copyFile(ctx, b.fs, from, to, f.size); err != nil {
 			return 0, err
 		}
 		copied += f.size

@@ -503,6 +503,53 @@ func fill(t *testing.T, e *Engine, prefix string, b byte) {
 	}
 }
 
+// Ensure that of a log that was copied while it grew the beginning is kept and nothing else,
+// and that a log which lacks what must be there is not taken for one.
+func TestBackupFolder_TakeLog(t *testing.T) {
+	t.Parallel()
+	fs := vfs.NewMem()
+	e := openTest(t, fs, Options{Clock: ttl.NewManual(1)})
+	for i := range 100 {
+		syncTo(t, e, put(t, e, fmt.Sprint(i), strings.Repeat("x", 1000), ttl.Never))
+	}
+	folder, err := openBackup(fs, testBackup)
+	if err := errors.Join(err, folder.prepare()); err != nil {
+		t.Fatal(err)
+	}
+	names, err := fs.List(testDir)
+	number := newestLog(names)
+	whole, readErr := readFile(fs, fs.PathJoin(testDir, logName(number)))
+	if err := errors.Join(err, readErr, fs.MkdirAll("stage", folderMode)); err != nil {
+		t.Fatal(err)
+	}
+	closeTest(t, e)
+	const hole = 40_000
+	copy(whole[hole:hole+100], make([]byte, 100))
+	if err := writeFile(fs, fs.PathJoin("stage", logName(number)), whole); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		newest bool
+		safe   int64
+		want   error
+	}{
+		{true, 0, nil}, {true, hole - 2000, nil}, {true, hole + 100, ErrDamaged}, {false, 0, ErrDamaged},
+	}
+	for _, tt := range tests {
+		size, err := folder.takeLog(context.Background(), "stage", number, tt.newest, tt.safe)
+		if !errors.Is(err, tt.want) {
+			t.Errorf("%+v: %v", tt, err)
+		}
+		if err != nil {
+			continue
+		}
+		kept, err := readFile(fs, folder.path(folder.next, logName(number)))
+		if err != nil || size > hole || size < hole-2000 || string(kept) != string(whole[:size]) {
+			t.Errorf("%+v: kept %d bytes, size %d, %v, want the valid ones before the hole at %d", tt, len(kept), size, err, hole)
+		}
+	}
+}
+
 // Ensure that a backup that is called off, or finds no room, leaves the one before and
 // nothing else.
 func TestEngine_Backup_Interrupted(t *testing.T) {

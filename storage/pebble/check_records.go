@@ -88,7 +88,7 @@ func (c *checker) checkEntry(f *found) {
 // checkStrangers looks for keys that no version of the format has.
 func (c *checker) checkStrangers() error {
 	known := []byte{prefixValue, prefixEntry, prefixMeta, prefixIndex}
-	lower := []byte{}
+	var lower []byte // none; Pebble takes an empty one for a key
 	for i := 0; i <= len(known); i++ {
 		var upper []byte // none
 		if i < len(known) {

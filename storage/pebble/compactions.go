@@ -138,7 +138,7 @@ func (c *compactions) ended(err error) {
 	case err == nil:
 		c.rest = minCompactionRest
 	case !errors.Is(err, pebbledb.ErrCancelledCompaction):
-		if pebbledb.IsCorruptionError(err) {
+		if isDamage(err) {
 			c.cause = readError("too many tables wait to be merged", err)
 		}
 		c.resume = c.clock.Now().Add(c.rest)

@@ -54,18 +54,24 @@ func openError(dir string, err error) error {
 
 // readError explains an error that Pebble returned in doing something.
 func readError(doing string, err error) error {
-	if info := pebbledb.ExtractDataCorruptionInfo(err); info != nil {
+	var table *tableDamage
+	switch info := pebbledb.ExtractDataCorruptionInfo(err); {
+	case errors.As(err, &table):
+		return fmt.Errorf("%s: %w", doing, table)
+	case info != nil:
 		return fmt.Errorf("%s: %w: %v", doing, ErrDamaged, tableProblem(info))
-	}
-	if pebbledb.IsCorruptionError(err) {
+	case pebbledb.IsCorruptionError(err):
 		return fmt.Errorf("%s: %w: %w", doing, ErrDamaged, err)
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
+// isDamage reports whether an error of Pebble's says that a file is damaged.
+func isDamage(err error) bool { return errors.Is(err, ErrDamaged) || pebbledb.IsCorruptionError(err) }
+
 // tableProblem leaves out the bounds of the damage: they are names of sessions.
 func tableProblem(info *pebbledb.DataCorruptionInfo) problem {
-	return problem{filepath.Base(info.Path), "cannot be read: " + info.Details.Error()}
+	return problem{filepath.Base(info.Path), "is damaged: " + info.Details.Error()}
 }
 
 // damageLog tells of each damaged table once, however often it is met.
@@ -77,29 +83,26 @@ type damageLog struct {
 	told map[string]bool
 }
 
-func (l *damageLog) tell(info pebbledb.DataCorruptionInfo) {
+func (l *damageLog) tell(p problem) {
 	l.mu.Lock()
-	known := l.told[info.Path]
-	l.told[info.Path] = true
+	known := l.told[p.file]
+	l.told[p.file] = true
 	l.mu.Unlock()
 	if !known {
-		p := tableProblem(&info)
 		l.logger.Error("a file of the store is damaged: the sessions in it cannot be read or changed, and others can",
 			"file", p.file, "err", p.what, "do", advice(l.dir))
 	}
 }
 
-// watch returns what Pebble is to tell of its work, and who paces it.
-func watch(dir string, opts Options) (*pebbledb.EventListener, *compactions) {
-	log := &damageLog{logger: opts.Logger, dir: dir, told: map[string]bool{}}
-	pace := newCompactions(opts.Clock)
+// watch returns what Pebble is to tell of its work.
+func (l *damageLog) watch(pace *compactions) *pebbledb.EventListener {
 	return &pebbledb.EventListener{
-		DataCorruption: log.tell, // the default ends the process
+		DataCorruption: func(info pebbledb.DataCorruptionInfo) { l.tell(tableProblem(&info)) }, // the default ends the process
 		BackgroundError: func(err error) {
-			if !pebbledb.IsCorruptionError(err) {
-				opts.Logger.Error("work in the background of the store", "err", err)
+			if !isDamage(err) { // that was told
+				l.logger.Error("work in the background of the store", "err", err)
 			}
 		},
 		CompactionEnd: func(info pebbledb.CompactionInfo) { pace.ended(info.Err) },
-	}, pace
+	}
 }

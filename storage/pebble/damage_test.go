@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -480,5 +481,87 @@ func damageTable(t *testing.T, fs vfs.FS, path string) {
 	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Ensure that a damaged session is an error at once, however large it is. Pebble would look
+// for the bit for minutes.
+func TestDamage_LargeSession(t *testing.T) {
+	t.Parallel()
+	fs := vfs.NewMem()
+	e := openTest(t, fs, Options{frontBytes: -1})
+	value := make([]byte, 4<<20)
+	for i := range value {
+		value[i] = byte(rand.Uint32())
+	}
+	put(t, e, "large", string(value), ttl.Never)
+	if err := e.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	closeTest(t, e)
+	names, _ := fs.List(testDir)
+	for _, name := range names {
+		if info, err := fs.Stat(fs.PathJoin(testDir, name)); err == nil && strings.HasSuffix(name, ".sst") && info.Size() > 4<<20 {
+			damageTable(t, fs, fs.PathJoin(testDir, name))
+		}
+	}
+	e, err := openDamageTest(fs, testDir, 4<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if _, _, err := damageGet(e, "large"); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), ".sst is damaged") {
+		t.Errorf("read: %v, want %v and a table", err, ErrDamaged)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("the error took %v", took)
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Ensure that a footer that says something else is refused: it has no checksum, and Pebble
+// would take the table for one without sessions.
+func TestTablesFS_Footer(t *testing.T) {
+	t.Parallel()
+	fs := vfs.NewMem()
+	e := openTest(t, fs, Options{})
+	put(t, e, "a", "1", ttl.Never)
+	if err := e.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	closeTest(t, e)
+	names, _ := fs.List(testDir)
+	i := slices.IndexFunc(names, func(s string) bool { return strings.HasSuffix(s, ".sst") })
+	path := fs.PathJoin(testDir, names[i])
+	f, err := fs.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := io.ReadAll(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for bit := -1; bit < 8*tableFooter; bit++ {
+		at := len(good) - tableFooter + max(bit, 0)/8
+		if part := at - (len(good) - tableFooter); bit >= 0 && part > 0 && part < 41 {
+			continue // where blocks are, and blocks have checksums
+		}
+		b := slices.Clone(good)
+		if bit >= 0 {
+			b[at] ^= 1 << (bit % 8)
+		}
+		damageFolder{"000001.sst": b}.write(t, fs, "one")
+		told := 0
+		table, err := tablesFS{fs, func(problem) { told++ }}.Open("one/000001.sst")
+		if bit < 0 {
+			if err != nil || told > 0 {
+				t.Fatalf("a good table: %v", err)
+			}
+			_ = table.Close()
+		} else if !errors.Is(err, ErrDamaged) || told != 1 || !strings.Contains(err.Error(), "000001.sst") {
+			t.Errorf("byte %d of %d: %v, told %d times", at, len(good), err, told)
+		}
 	}
 }

@@ -84,8 +84,10 @@ func (e *Engine) start(dir string, opts Options) error {
 		return damageError(dir, problems)
 	}
 	e.synced = openSynced(opts.fs, dir, known, opts.Logger)
-	options.FS = walFS{opts.fs, dir, &e.flusher.demand, e.synced, e.failServing}
-	options.EventListener, e.compactions = watch(dir, opts)
+	damage := &damageLog{logger: opts.Logger, dir: dir, told: map[string]bool{}}
+	options.FS = walFS{tablesFS{opts.fs, damage.tell}, dir, &e.flusher.demand, e.synced, e.failServing}
+	e.compactions = newCompactions(opts.Clock)
+	options.EventListener = damage.watch(e.compactions)
 	options.Experimental.CompactionScheduler = e.compactions
 	(&stalls{logger: opts.Logger, clock: opts.Clock}).listen(options.EventListener)
 	e.room.fit(options)

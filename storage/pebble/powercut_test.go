@@ -141,7 +141,7 @@ func (l *life) work(e *Engine) {
 	}
 	each(&rest, func(rng *rand.Rand) error { return l.read(l.t, e, rng) })
 	each(&rest, func(rng *rand.Rand) error { return l.pass(e, rng, over) })
-	each(&rest, func(rng *rand.Rand) error { return l.keepHouse(e, rng) })
+	each(&rest, func(rng *rand.Rand) error { return l.keepHouse(e, rng, over) })
 	group.Wait()
 	done.Store(true)
 	rest.Wait()
@@ -167,8 +167,8 @@ func (l *life) await(n int, over func() bool) {
 }
 
 // keepHouse makes Pebble do now what it would do later.
-func (l *life) keepHouse(e *Engine, rng *rand.Rand) error {
-	l.await(5+rng.IntN(40), func() bool { return l.fuse.blown.Load() || l.applied.Load() >= int64(l.changes) })
+func (l *life) keepHouse(e *Engine, rng *rand.Rand, over func() bool) error {
+	l.await(5+rng.IntN(40), over)
 	if l.phase == "flush" {
 		l.fuse.light(1 + rng.IntN(25))
 	}

@@ -103,6 +103,9 @@ func sweepAll(t testing.TB, e *Engine, now ttl.Instant, budget int) (total int) 
 		if total += n; n < budget && !next.Due(now) {
 			return total
 		}
+		if n == 0 {
+			t.Fatalf("a sweep at %d finds nothing, and says that an entry is due at %d", now, next)
+		}
 	}
 }
 
