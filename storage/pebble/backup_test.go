@@ -525,7 +525,7 @@ func TestBackupFolder_TakeLog(t *testing.T) {
 	closeTest(t, e)
 	const hole = 40_000
 	copy(whole[hole:hole+100], make([]byte, 100))
-	if err := writeFile(fs, fs.PathJoin("stage", logName(number)), whole); err != nil {
+	if err := writeFile(fs, fs.PathJoin("stage", logName(number)), slices.Clone(whole)); err != nil {
 		t.Fatal(err)
 	}
 	tests := []struct {

@@ -46,13 +46,25 @@ func (g geometry) line(d demand) int64 {
 	case extends:
 		return g.keep/2 + g.size
 	default:
-		return g.memTable
+		return g.size / reservePieces * 2
 	}
 }
 
 // pinch is so little above a line that the disk would have to be measured for every few
 // commits.
 func (g geometry) pinch() int64 { return g.memTable / 16 }
+
+// slack is how much more room there must be for a demand that was refused to be met again.
+func (g geometry) slack(d demand) int64 {
+	if d == ends {
+		return g.memTable / 4
+	}
+	return g.keep / 8
+}
+
+// spared is what tables in memory that are written out leave of the reserve: deletions have a
+// piece of it before they are refused.
+func (g geometry) spared() int64 { return g.size / reservePieces * 3 }
 
 // floor is the room below which compactions stop.
 func (g geometry) floor() int64 { return g.size + g.keep/4 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"math/rand/v2"
 	"runtime"
 	"strconv"
@@ -141,7 +142,7 @@ func (r *reserve) write(path string, size int64) (err error) {
 //   - an error in the log, the manifest or any other file ends the process.
 //
 // So when the disk is full the last two get the reserve and try again, piece by piece, but
-// the last quarter is for the last. A write that failed in part goes on where it ended. A
+// the last three pieces are for the last. A write that failed in part goes on where it ended. A
 // failed sync is not repeated: it may have dropped what it could not write, and the next
 // one would succeed.
 //
@@ -167,6 +168,9 @@ const openPause = 250 * time.Millisecond
 
 func (r *room) rest() {
 	if !r.open.Load() {
+		if !r.waits.Swap(true) {
+			r.log(slog.LevelWarn, "the disk is full; waiting for room")
+		}
 		_ = r.clock.Sleep(r.over, openPause) // an early end is welcome
 	}
 }
@@ -235,7 +239,7 @@ func (r *room) attempt(category vfs.DiskWriteCategory, n int, write func() error
 		}
 		return err
 	case categoryFlush:
-		err := r.insist(r.size/4, write)
+		err := r.insist(r.spared(), write)
 		if isFull(err) {
 			r.stall()
 			r.rest()
@@ -249,6 +253,7 @@ func (r *room) attempt(category vfs.DiskWriteCategory, n int, write func() error
 func (r *room) insist(leave int64, write func() error) error {
 	err := write()
 	for isFull(err) && r.reserve.give(leave) {
+		r.disk.Store(r.reserve.room()) // it was more when it was looked at
 		r.refuse(grows)
 		err = write()
 	}

@@ -25,7 +25,7 @@ import (
 //	keep and reserve             what makes the store larger
 //	half of keep and reserve     later deadlines
 //	a quarter of keep and reserve    compactions
-//	half of the reserve          deletions, flush, swap, earlier deadlines
+//	a quarter of the reserve     deletions, flush, swap, earlier deadlines
 //	nothing                      tables in memory that are written out, and logs: see reserveFS
 //
 // A quota is a second, smaller disk to who grows and who extends. The others do not stop
@@ -41,12 +41,13 @@ type room struct {
 	over context.Context // ends with the store
 
 	left  atomic.Int64 // of the disk and the quota, as of the last look, less what was granted
-	disk  atomic.Int64 // of the disk alone, less what compactions wrote
+	disk  atomic.Int64 // of the disk alone, less what was written since, as far as that is counted
 	used  atomic.Int64 // bytes of the store's files, as of the last look
 	level atomic.Int32 // how many demands are refused: only look lowers it
 	ended atomic.Bool  // something was applied while full and waits in memory
 
 	open  atomic.Bool
+	waits atomic.Bool  // to open, for room, and the log says so
 	stuck atomic.Bool  // a table in memory could not be written out
 	spare atomic.Int64 // bytes that may be applied before memory is full
 
@@ -120,14 +121,15 @@ func (r *room) fits() error {
 			newest[kind] = max(newest[kind], name)
 		}
 	}
-	need := int64(startBytes)
-	for _, name := range newest {
+	sizes := map[string]int64{}
+	for kind, name := range newest {
 		info, err := r.reserve.fs.Stat(r.reserve.fs.PathJoin(r.reserve.dir, name))
 		if err != nil {
 			return err
 		}
-		need += info.Size()
+		sizes[kind] = info.Size()
 	}
+	need := sizes[".log"] + max(startBytes+sizes["MANIFEST"], r.spared())
 	if left := r.reserve.room(); left < need {
 		return fmt.Errorf("%w: %d bytes are left, and opening takes %d", storage.ErrFull, left, need)
 	}
@@ -143,7 +145,7 @@ func (r *room) take(d demand, n int) error {
 		return storage.ErrFull
 	}
 	if d == ends {
-		if r.chokes() {
+		if (r.level.Load() > 0 || r.chokes()) && !r.endsFit(n) {
 			r.refuse(ends)
 			return storage.ErrFull
 		}
@@ -160,10 +162,23 @@ func (r *room) take(d demand, n int) error {
 	if left >= r.line(d)+r.pinch() {
 		return nil
 	}
-	if r.left.Add(need) < r.line(d)+r.keep/8 {
+	if r.left.Add(need) < r.line(d)+r.slack(d) {
 		r.refuse(d)
 	}
 	return storage.ErrFull // perhaps there is room for less
+}
+
+// endsFit reports whether n bytes of what ends sessions fit. While the disk is full there may
+// be nothing but the reserve, so they are counted: many can come between two looks.
+func (r *room) endsFit(n int) bool {
+	fit := func() bool { return !r.chokes() && r.disk.Load()-int64(n) >= r.line(ends)+r.pinch() }
+	if fit() {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.measure()
+	return fit()
 }
 
 func (r *room) refuses(d demand) bool { return r.level.Load() > int32(d) }
@@ -173,6 +188,9 @@ func (r *room) refuses(d demand) bool { return r.level.Load() > int32(d) }
 func (r *room) chokes() bool {
 	return r.stuck.Load() && r.spare.Load() < 0 || r.cramped.Load() && r.depth.Load() >= maxDepth-memTables
 }
+
+// crowds reports whether tables pile up in the first level because compactions do not fit.
+func (r *room) crowds() bool { return r.cramped.Load() && r.depth.Load() >= maxDepth/2 }
 
 // stall is told that a table in memory cannot be written out. A quarter of one more leaves
 // Pebble two from making commits wait, whatever it adds to them.
@@ -190,8 +208,12 @@ func (r *room) note(n int) {
 		return
 	}
 	r.ended.Store(true)
+	r.disk.Add(-int64(n))
 	if r.stuck.Load() {
 		r.spare.Add(-int64(n))
+	}
+	if !r.endsFit(0) { // the sweeper does not ask
+		r.refuse(ends)
 	}
 }
 
@@ -253,7 +275,7 @@ func (r *room) look() {
 	for d := range demands {
 		need := r.line(d) + r.pinch()
 		if r.refuses(d) {
-			need += r.keep / 8
+			need += r.slack(d)
 		}
 		if r.roomFor(d) < need {
 			level = int32(d) + 1
@@ -262,7 +284,7 @@ func (r *room) look() {
 	switch {
 	case r.chokes():
 		level = int32(ends) + 1
-	case r.stuck.Load() || r.cramped.Load() && r.depth.Load() >= maxDepth/2:
+	case r.stuck.Load() || r.crowds():
 		level = max(level, int32(extends)+1)
 	case level == 0 && !r.reserve.make():
 		level = int32(grows) + 1
@@ -304,15 +326,18 @@ func (r *room) fit(p *pebbledb.Options) {
 		if isFull(info.Err) {
 			return // it has rested already
 		}
-		if info.Err == nil {
+		if info.Err == nil && info.Reason != "move" { // a move writes nothing
 			r.cramped.Store(false)
 		}
 		compacted(info)
 	}
 	l.FlushEnd = func(info pebbledb.FlushInfo) {
-		if info.Err == nil {
-			r.depth.Add(1)
-			r.stuck.Store(false)
+		if info.Err != nil {
+			return
+		}
+		r.stuck.Store(false)
+		if r.depth.Add(1); r.crowds() { // the next look may come too late
+			r.refuse(extends)
 		}
 	}
 }
