@@ -25,11 +25,12 @@ test: setup lint race compat compat-race ## all that a change must pass
 unit: ## the tests of the module, quickly
 	go test ./...
 
-# Under the race detector Pebble takes a stack for each use of a table; that test uses many,
-# one after the other, and so runs without it.
+# Under the race detector Pebble takes a stack for each use of a table. These tests use many,
+# one after the other, and so run without it.
+SEQUENTIAL = ^Test(Damage|Repair|Salvage|Check)
 race: ## the tests of the module under the race detector
-	go test -race -timeout $(TIMEOUT) -skip TestDamage_NeverSilent ./...
-	go test -run TestDamage_NeverSilent ./storage/pebble
+	go test -race -timeout $(TIMEOUT) -skip '$(SEQUENTIAL)' ./...
+	go test -run '$(SEQUENTIAL)' ./storage/pebble
 
 compat: ## the black-box tests: real clients, redis-server, kill -9
 	cd compat_test && go vet ./... && go test -race -count=1 -timeout $(TIMEOUT) ./...

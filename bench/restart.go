@@ -109,8 +109,8 @@ func (b *bench) killAndRevive(ctx context.Context, srv *server, plan restartPlan
 func killUnderLoad(ctx context.Context, srv *server, plan restartPlan) error {
 	killed := make(chan struct{})
 	kill := time.AfterFunc(plan.loadTime, func() {
-		_ = srv.cmd.Process.Kill() // if it has ended already, the load says why
-		close(killed)
+		close(killed)              // first: the load fails as soon as the process is gone
+		_ = srv.cmd.Process.Kill() // it may have ended already
 	})
 	defer kill.Stop()
 	_, err := plan.load.run(ctx, srv, plan.sessions, interval{long: plan.loadTime + patience})

@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -130,6 +131,9 @@ type ledger struct {
 	log   []change
 	world world // base and all of log
 
+	// attempts is log for who judges a store whose script was stopped anywhere.
+	attempts atomic.Pointer[[]change]
+
 	attempted, applied atomic.Int64 // changes
 
 	mu   sync.Mutex // no call of the engine is made while it is held
@@ -237,8 +241,13 @@ func (l *ledger) change(t testing.TB, e *Engine, rng *rand.Rand) (storage.Barrie
 		scope.Keys = append(scope.Keys, x.spot.key())
 	}
 	l.log = append(l.log, c)
+	attempts := l.log
+	l.attempts.Store(&attempts)
 	l.attempted.Add(1)
 	b, err := e.Update(context.Background(), scope, func(tx storage.Txn) error { return l.run(t, tx, &c, now) })
+	if errors.Is(err, errFailed) { // the script is over, and this was attempted
+		return b, 0, err
+	}
 	if err != nil { // it has changed nothing
 		l.log = l.log[:len(l.log)-1]
 		l.attempted.Add(-1)
@@ -496,7 +505,7 @@ func (l *ledger) judge(t testing.TB, c *cut, sum *counts) world {
 func (l *ledger) at(n int) world {
 	w := maps.Clone(l.base)
 	for i := range n {
-		l.log[i].apply(w)
+		(*l.attempts.Load())[i].apply(w)
 	}
 	return w
 }
@@ -532,7 +541,7 @@ func (l *ledger) explain(t testing.TB, c *cut, found world) (at, shownFloor int)
 		if n == c.attempted {
 			break
 		}
-		x := &l.log[n]
+		x := &(*l.attempts.Load())[n]
 		x.apply(w)
 		if !x.lasting && l.mode != storage.Strict {
 			continue // a power cut may take back an extension that was shown

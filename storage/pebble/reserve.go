@@ -246,7 +246,13 @@ func (r *room) attempt(category vfs.DiskWriteCategory, n int, write func() error
 		}
 		return err
 	default:
-		return r.insist(0, write)
+		for {
+			err := r.insist(0, write)
+			if !isFull(err) || r.open.Load() || r.over.Err() != nil {
+				return err
+			}
+			r.rest() // opening can wait for room, and Pebble would give up
+		}
 	}
 }
 

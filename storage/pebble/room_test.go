@@ -281,6 +281,10 @@ func TestRoom_StuckTable(t *testing.T) {
 	for i := range records {
 		put(t, e, name(i), "value", ttl.Never)
 	}
+	if err := e.db.Flush(); err != nil { // or else tables that are being written may be many by now
+		t.Fatal(err)
+	}
+	put(t, e, "last", "value", ttl.Never)
 	full.Store(true)
 	if _, err := e.db.AsyncFlush(); err != nil {
 		t.Fatal(err)
