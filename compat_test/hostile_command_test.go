@@ -221,7 +221,7 @@ func TestHostile_Command(t *testing.T) {
 			tt.run(t, v, e)
 			_ = e.Close()
 			v.greetSoon()
-			if used, most := v.usage().cpu-v.rest.cpu, max(tt.slow, 10*time.Second); used > most {
+			if used, most := v.usage().cpu-v.rest.cpu, max(tt.slow, 10*time.Second)+memoryCost(); used > most {
 				t.Errorf("it cost %v of processor time, want at most %v", used, most)
 			}
 			v.aftermath(max(tt.peak, 100*mib))

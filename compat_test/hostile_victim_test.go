@@ -7,9 +7,12 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -91,18 +94,52 @@ func (v *victim) usage() (u usage) {
 		v.t.Fatalf("the server is gone: %v\n%s", err, v.Log())
 	}
 	u.files = len(files)
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", v.Pid()))
+	u.cpu, err = processorTime(v.Pid())
 	if err != nil {
 		v.t.Fatal(err)
+	}
+	return u
+}
+
+// processorTime returns what a process has used of the processors.
+func processorTime(pid int) (used time.Duration, err error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
 	}
 	// Behind the name in brackets: state is field 3, utime 14 and stime 15, in hundredths.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	for _, field := range fields[11:13] {
 		ticks, _ := strconv.ParseInt(field, 10, 64) // the kernel wrote a number
-		u.cpu += time.Duration(ticks) * 10 * time.Millisecond
+		used += time.Duration(ticks) * 10 * time.Millisecond
 	}
-	return u
+	return used, nil
 }
+
+// Memory that the system hands out costs a machine of one's own a quarter of a second of
+// processor time for a GiB, and some virtual ones more than ten times that. An attack may make
+// the server ask for freshMemory, so what that costs above cheapMemory is no fault of it.
+const (
+	freshMemory = 8 << 30
+	cheapMemory = 300 * time.Millisecond // for a GiB
+)
+
+// memoryCost returns what the machine takes for freshMemory above what it should.
+var memoryCost = sync.OnceValue(func() time.Duration {
+	const size = 256 * mib
+	debug.FreeOSMemory()
+	before, err := processorTime(os.Getpid())
+	b := make([]byte, size)
+	for i := 0; i < size; i += 4096 {
+		b[i] = 1
+	}
+	after, err2 := processorTime(os.Getpid())
+	runtime.KeepAlive(b)
+	if err != nil || err2 != nil {
+		return 0
+	}
+	return max(0, (after-before)*(freshMemory/size)-cheapMemory*(freshMemory>>30))
+})
 
 func statusBytes(status []byte, name string) int64 {
 	_, rest, _ := bytes.Cut(status, []byte(name))

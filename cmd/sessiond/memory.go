@@ -14,7 +14,7 @@ import (
 const (
 	// workMemory is what sessiond may use beside its cache before the garbage collector
 	// works harder: the store's tables in memory, and what clients send and are sent.
-	workMemory = 896 << 20
+	workMemory = 512 << 20
 	// trimPause is how long sessiond must be quiet before memory is given back.
 	trimPause = 2 * time.Second
 	// trimWorth is how much must have been used meanwhile to make that worth the work.

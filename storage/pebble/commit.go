@@ -17,7 +17,7 @@ func (tx *txn) commit() (storage.Barrier, error) {
 		return storage.Barrier{}, nil
 	}
 	e := tx.e
-	b := e.db.NewBatch()
+	b := e.db.NewBatchWithSize(tx.batchSize())
 	if err := tx.build(b); err != nil {
 		return storage.Barrier{}, err
 	}
@@ -55,6 +55,18 @@ func (tx *txn) commit() (storage.Barrier, error) {
 	barrier := e.order.end(tx.lasting())
 	tx.mark(barrier)
 	return barrier, nil
+}
+
+// batchSize returns at least how many bytes the batch will take. A batch that has to grow
+// doubles, and a large one is kept in memory as it is until it is flushed.
+func (tx *txn) batchSize() (n int) {
+	const keys = 3 * (1 + 8 + positionHead + 2*binary.MaxVarintLen32) // value, entry, index
+	for i := range tx.cells {
+		if c := &tx.cells[i]; c.changed {
+			n += len(c.value) + 3*len(c.name) + keys + entrySize
+		}
+	}
+	return n + 1<<10 // head and counters
 }
 
 // show brings the front to what was applied.
