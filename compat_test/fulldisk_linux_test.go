@@ -321,8 +321,9 @@ func (c *visitors) resumed(when string) {
 		if full := c.server.Info("sessiond_disk_full"); full != "0" {
 			return fmt.Errorf("%s: sessiond_disk_full is %q", when, full)
 		}
-		if log := c.server.Log(); strings.LastIndex(log, roomAgain) < strings.LastIndex(log, noRoom) {
-			return fmt.Errorf("%s: the log does not tell of the room\n%s", when, c.server.Log())
+		log := c.server.Log() // of every process there was: one that had to wait begins anew
+		if told := max(strings.LastIndex(log, roomAgain), strings.LastIndex(log, waitsRoom)); told < strings.LastIndex(log, noRoom) {
+			return fmt.Errorf("%s: the log does not tell of the room\n%s", when, log)
 		}
 		return nil
 	})
