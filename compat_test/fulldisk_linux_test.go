@@ -316,7 +316,8 @@ func (c *visitors) resumed(when string) {
 	n := 0
 	proc.Eventually(c.t, func() error {
 		if n++; c.set(fmt.Sprintf("again:%s:%d", when, n)) {
-			return fmt.Errorf("%s: new sessions are still refused\n%s", when, c.server.Log())
+			return fmt.Errorf("%s: new sessions are still refused, with %s bytes free and %s in use\n%s", when,
+				c.server.Info("sessiond_disk_available_bytes"), c.server.Info("sessiond_disk_used_bytes"), c.server.Log())
 		}
 		if full := c.server.Info("sessiond_disk_full"); full != "0" {
 			return fmt.Errorf("%s: sessiond_disk_full is %q", when, full)

@@ -49,6 +49,7 @@ func (r *reader) announce(scope storage.Scope) {
 		r.held.addAll()
 		return
 	}
+	r.refs = slices.Grow(r.refs, len(scope.Keys))
 	for _, k := range scope.Keys {
 		hash := r.e.seed.hash(k.Name)
 		r.held.add(stripeOf(hash))

@@ -44,7 +44,7 @@ type room struct {
 	disk  atomic.Int64 // of the disk alone, less what was written since, as far as that is counted
 	used  atomic.Int64 // bytes of the store's files, as of the last look
 	level atomic.Int32 // how many demands are refused: only look lowers it
-	ended atomic.Bool  // something was applied while full and waits in memory
+	ended atomic.Bool  // what was applied, deletions perhaps, waits in memory while full
 
 	open  atomic.Bool
 	waits atomic.Bool  // to open, for room, and the log says so
@@ -251,6 +251,7 @@ func (r *room) refuse(d demand) {
 		}
 		if r.level.CompareAndSwap(old, int32(d)+1) {
 			if old == 0 {
+				r.ended.Store(true) // perhaps some was, just before
 				r.log(slog.LevelWarn, "no room for new sessions: they are refused until there is")
 			}
 			return

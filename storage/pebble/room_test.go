@@ -211,6 +211,32 @@ func TestRoom_Sweeps(t *testing.T) {
 	}
 }
 
+// Ensure that the space of records is given back, too, that were deleted while there was room,
+// just before there was none.
+func TestRoom_DeletedBefore(t *testing.T) {
+	t.Parallel()
+	fs := newSmallFS(t, vfs.NewMem(), smallDisk)
+	clock := ttl.NewManual(1)
+	e := openTest(t, fs, Options{Clock: clock})
+	defer closeTest(t, e)
+	rng := rand.New(rand.NewPCG(1, 2))
+	const records = 1500
+	for i := range records {
+		put(t, e, fmt.Sprint(i), noiseOf(rng, 8<<10), ttl.Never)
+	}
+	for i := range records / 2 {
+		if err := tryDelete(t, e, fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leaveRoom(e, fs, e.room.line(grows)-1<<20)
+	if tryPut(t, e, "new", "value", ttl.Never) == nil {
+		t.Fatal("there is room")
+	}
+	defer keepMoving(clock)()
+	eventually(t, "new records are accepted", func() bool { return tryPut(t, e, "new", "value", ttl.Never) == nil })
+}
+
 // Ensure that when somebody else takes the disk, deletions are refused before the log
 // cannot be written, however many come between two looks at the room.
 func TestRoom_DeletionsStopInTime(t *testing.T) {

@@ -72,6 +72,9 @@ func (tx *txn) touch(k storage.Key) (*cell, error) {
 		}
 	}
 	c.now, c.exists = c.was, c.existed
+	if len(tx.cells) == 0 {
+		tx.cells = slices.Grow(tx.cells, len(tx.refs))
+	}
 	tx.cells = append(tx.cells, c)
 	tx.file(len(tx.cells) - 1)
 	return &tx.cells[len(tx.cells)-1], nil
@@ -101,7 +104,7 @@ func (tx *txn) file(i int) {
 		tx.cells[i].next = tx.heads[tx.cells[i].place]
 		tx.heads[tx.cells[i].place] = i + 1
 	case len(tx.cells) > fewCells:
-		tx.heads = make(map[place]int, 2*len(tx.cells))
+		tx.heads = make(map[place]int, max(len(tx.refs), 2*len(tx.cells)))
 		for j := range tx.cells {
 			tx.file(j)
 		}
