@@ -97,8 +97,8 @@ func (e *Engine) start(dir string, opts Options) error {
 	if err := e.load(); err != nil {
 		return errors.Join(openError(dir, err), e.db.Close(), e.synced.close())
 	}
-	e.compactions.begin()
 	e.room.begin(e.written)
+	e.compactions.begin()
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	pebbledb "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -156,6 +157,15 @@ type reserveFS struct {
 
 func (x reserveFS) Unwrap() vfs.FS { return x.FS }
 
+// GetDiskUsage implements vfs.FS. Pebble asks it how large a compaction may grow, and lets it
+// have a half: so it hears what is left to compactions.
+func (x reserveFS) GetDiskUsage(dir string) (vfs.DiskUsage, error) {
+	usage, err := x.FS.GetDiskUsage(dir)
+	left := x.room.forTables(x.room.disk.Load(), x.room.left.Load())
+	usage.AvailBytes = min(usage.AvailBytes, uint64(max(left, 0)))
+	return usage, err
+}
+
 // Categories of Pebble's files.
 const (
 	categoryFlush      vfs.DiskWriteCategory = "pebble-memtable-flush"
@@ -236,6 +246,8 @@ func (r *room) attempt(category vfs.DiskWriteCategory, n int, write func() error
 		}
 		if isFull(err) {
 			r.cramped.Store(true)
+			// Pebble leaves what failed alone for half a minute, but not what was called off.
+			err = fmt.Errorf("%w: %w", pebbledb.ErrCancelledCompaction, err)
 		}
 		return err
 	case categoryFlush:

@@ -28,6 +28,7 @@ type smallFS struct {
 	foreign int64            // taken by somebody else
 	sizes   map[string]int64 // by path
 	held    int64            // sum of sizes
+	most    int64            // that held ever was
 }
 
 // newSmallFS returns a file system of total bytes over fs, whose files in testDir count.
@@ -54,6 +55,7 @@ func (s *smallFS) Unwrap() vfs.FS { return s.FS }
 
 func (s *smallFS) resizeLocked(path string, size int64) {
 	s.held += size - s.sizes[path]
+	s.most = max(s.most, s.held)
 	s.sizes[path] = size
 }
 

@@ -28,15 +28,15 @@ import (
 //	a quarter of the reserve     deletions, flush, swap, earlier deadlines
 //	nothing                      tables in memory that are written out, and logs: see reserveFS
 //
-// A quota is a second, smaller disk to who grows and who extends. The others do not stop
-// at it: keep is there to hold them.
+// A quota is a second, smaller disk to who grows, who extends and who compacts. The others do
+// not stop at it: what is kept is there to hold them.
 type room struct {
 	geometry
 	reserve reserve
 	quota   int64 // zero means none
 	clock   ttl.Clock
 	logger  *slog.Logger
-	written func() (used, depth int64) // see Engine.written; nil while Pebble is not open
+	written func() written // see Engine.written; nil while Pebble is not open
 
 	over context.Context // ends with the store
 
@@ -219,12 +219,26 @@ func (r *room) note(n int) {
 
 // takeTable asks whether a compaction may write n bytes more.
 func (r *room) takeTable(n int) bool {
-	floor := r.floor()
-	if r.disk.Add(-int64(n)) >= floor {
+	if r.tableFits(n) {
 		return true
 	}
-	r.disk.Store(r.reserve.room())
-	return r.disk.Add(-int64(n)) >= floor
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.measure()
+	return r.tableFits(n)
+}
+
+func (r *room) tableFits(n int) bool {
+	disk, left := r.disk.Add(-int64(n)), r.left.Add(-int64(n))
+	return r.forTables(disk, left) >= 0
+}
+
+// forTables returns what compactions may write.
+func (r *room) forTables(disk, left int64) int64 {
+	if r.quota > 0 {
+		disk = min(disk, left)
+	}
+	return disk - r.floor()
 }
 
 // measure sets what is left. The lock is held, and none of Pebble's.
@@ -232,11 +246,11 @@ func (r *room) measure() {
 	left := r.reserve.room()
 	r.disk.Store(left)
 	if r.written != nil {
-		used, depth := r.written()
-		r.depth.Store(depth)
-		r.used.Store(used + r.reserve.held.Load())
+		w := r.written()
+		r.depth.Store(w.depth)
+		r.used.Store(w.used + r.reserve.held.Load())
 		if r.quota > 0 {
-			left = min(left, r.quota-used)
+			left = min(left, r.quota-w.used-w.pending)
 		}
 	}
 	r.left.Store(left)
@@ -260,8 +274,10 @@ func (r *room) refuse(d demand) {
 }
 
 // begin is told that the store is open.
-func (r *room) begin(written func() (used, depth int64)) {
+func (r *room) begin(written func() written) {
+	r.mu.Lock()
 	r.written = written
+	r.mu.Unlock()
 	r.open.Store(true)
 	r.look()
 }
@@ -356,13 +372,22 @@ func (e *Engine) watchRoom() {
 	}
 }
 
-// written returns the bytes of Pebble's files and how many tables of the first level lie
-// above each other.
-func (e *Engine) written() (used, depth int64) {
+// written is what Pebble has written and what it has yet to write.
+type written struct {
+	used    int64 // bytes of its files
+	pending int64 // bytes of the tables in memory, at most
+	depth   int64 // how many tables of the first level lie above each other
+}
+
+func (e *Engine) written() written {
 	m := e.db.Metrics()
 	// The log that is being written counts as it was when it was opened.
 	open := max(m.WAL.Size, m.WAL.PhysicalSize) - m.WAL.PhysicalSize
-	return int64(m.DiskSpaceUsage() + open), int64(m.Levels[0].Sublevels)
+	return written{
+		used:    int64(m.DiskSpaceUsage() + open),
+		pending: int64(m.MemTable.Size),
+		depth:   int64(m.Levels[0].Sublevels),
+	}
 }
 
 // Disk implements storage.DiskReporter.
