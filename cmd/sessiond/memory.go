@@ -45,23 +45,45 @@ func keepMemory(cacheBytes int64) (stop func()) {
 }
 
 // trimMemory gives memory back to the system when a burst is over, until ctx ends. By
-// itself Go does that only minutes later.
+// itself Go does that only minutes later. A burst is what was allocated, or what came to be
+// held: the stacks of many connections are not among what is allocated.
 func trimMemory(ctx context.Context) {
-	const cycles, allocated = 0, 1
-	now := []metrics.Sample{cycles: {Name: "/gc/cycles/total:gc-cycles"}, allocated: {Name: "/gc/heap/allocs:bytes"}}
-	var seen, trimmed uint64
-	rounds := 0
+	var last goMemory // allocated before memory was last given back, and held after it
+	seen, rounds := uint64(0), 0
 	for ttl.System.Sleep(ctx, trimPause) == nil {
-		metrics.Read(now)
-		if now[allocated].Value.Uint64()-trimmed >= trimWorth {
+		now := readMemory()
+		if now.allocated-last.allocated >= trimWorth || now.held >= last.held+trimWorth {
 			rounds = trimRounds
 		}
-		if rounds > 0 && now[cycles].Value.Uint64() == seen {
+		if rounds > 0 && now.cycles == seen {
 			rounds--
-			trimmed = now[allocated].Value.Uint64() // before: what is allocated meanwhile comes next
 			debug.FreeOSMemory()
-			metrics.Read(now)
+			last.allocated = now.allocated // what is allocated meanwhile comes next
+			now = readMemory()
+			last.held = now.held
 		}
-		seen = now[cycles].Value.Uint64()
+		seen = now.cycles
+	}
+}
+
+// goMemory is what Go tells of the memory it manages.
+type goMemory struct {
+	cycles    uint64 // of the garbage collector
+	allocated uint64 // bytes, ever
+	held      uint64 // bytes that are not given back to the system
+}
+
+func readMemory() goMemory {
+	s := []metrics.Sample{
+		{Name: "/gc/cycles/total:gc-cycles"},
+		{Name: "/gc/heap/allocs:bytes"},
+		{Name: "/memory/classes/total:bytes"},
+		{Name: "/memory/classes/heap/released:bytes"},
+	}
+	metrics.Read(s)
+	return goMemory{
+		cycles:    s[0].Value.Uint64(),
+		allocated: s[1].Value.Uint64(),
+		held:      s[2].Value.Uint64() - s[3].Value.Uint64(),
 	}
 }
