@@ -21,6 +21,9 @@ const (
 	smallBuffer    = 4 << 10  // what an idle connection keeps
 	pipelineBuffer = 64 << 10 // what a busy one may grow to without a large command
 	keepArgs       = 1 << 10  // argument slots kept from one command to the next
+	// Everybody waits for a copy that is under way when the garbage collector wants to stop
+	// the world, so a large one is made in pieces.
+	movePiece = 256 << 10
 )
 
 // strangersBuffer is what all connections that have not logged in may hold together, beyond
@@ -305,7 +308,10 @@ func (f *frames) resize(size int) error {
 		return errClientMemory
 	}
 	buf := make([]byte, size)
-	copy(buf, f.buf[f.start:f.end])
+	for from, to := f.buf[f.start:f.end], buf; len(from) > 0; {
+		n := copy(to, from[:min(len(from), movePiece)])
+		from, to = from[n:], to[n:]
+	}
 	f.buf = buf
 	return nil
 }
