@@ -27,7 +27,7 @@ unit: ## the tests of the module, quickly
 
 # Under the race detector Pebble takes a stack for each use of a table. These tests use many,
 # one after the other, and so run without it.
-SEQUENTIAL = ^Test(Damage|Repair|Salvage|Check)
+SEQUENTIAL = ^Test(Damage|Repair|Salvage|Check|Room_Quota)
 race: ## the tests of the module under the race detector
 	go test -race -timeout $(TIMEOUT) -skip '$(SEQUENTIAL)' ./...
 	go test -run '$(SEQUENTIAL)' ./storage/pebble

@@ -7,7 +7,7 @@ import "github.com/sessiond/sessiond/storage"
 func (e *Engine) watchRoom() {
 	r := e.room
 	r.look()
-	if r.level.Load() == 0 || r.stuck.Load() || r.disk.Load() < r.floor() || !r.ended.Swap(false) {
+	if r.level.Load() == 0 || r.stuck.Load() || r.deep() || r.disk.Load() < r.floor() || !r.ended.Swap(false) {
 		return
 	}
 	if _, err := e.db.AsyncFlush(); err != nil {
@@ -17,9 +17,10 @@ func (e *Engine) watchRoom() {
 
 // written is what Pebble has written and what it has yet to write.
 type written struct {
-	used    int64 // bytes of its files
-	pending int64 // bytes of the tables in memory, at most
-	depth   int64 // how many tables of the first level lie above each other
+	used     int64 // bytes of its files
+	pending  int64 // bytes of the tables in memory, at most
+	depth    int64 // how many tables of the first level lie above each other
+	unmerged int64 // bytes of the first level
 }
 
 func (e *Engine) written() written {
@@ -27,9 +28,10 @@ func (e *Engine) written() written {
 	// The log that is being written counts as it was when it was opened.
 	open := max(m.WAL.Size, m.WAL.PhysicalSize) - m.WAL.PhysicalSize
 	return written{
-		used:    int64(m.DiskSpaceUsage() + open),
-		pending: int64(m.MemTable.Size),
-		depth:   int64(m.Levels[0].Sublevels),
+		used:     int64(m.DiskSpaceUsage() + open),
+		pending:  int64(m.MemTable.Size),
+		depth:    int64(m.Levels[0].Sublevels),
+		unmerged: m.Levels[0].TablesSize,
 	}
 }
 

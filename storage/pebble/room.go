@@ -51,8 +51,9 @@ type room struct {
 	stuck atomic.Bool  // a table in memory could not be written out
 	spare atomic.Int64 // bytes that may be applied before memory is full
 
-	cramped atomic.Bool  // a compaction did not fit
-	depth   atomic.Int64 // of the first level, at most
+	cramped  atomic.Bool  // a compaction did not fit
+	depth    atomic.Int64 // of the first level, at most
+	unmerged atomic.Int64 // bytes of the first level, as of the last look
 
 	mu sync.Mutex // held while measuring; a caller may hold stripes, and must none of Pebble's locks
 }
@@ -152,17 +153,16 @@ func (r *room) take(d demand, n int) error {
 		return nil
 	}
 	need := 2 * int64(n) // once in the log and once in a table
-	if r.left.Add(-need) >= r.line(d)+r.pinch() {
+	if r.left.Add(-need) >= r.bar(d) {
 		return nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.measure()
-	left := r.left.Add(-need)
-	if left >= r.line(d)+r.pinch() {
+	if r.left.Add(-need) >= r.bar(d) {
 		return nil
 	}
-	if r.left.Add(need) < r.line(d)+r.slack(d) {
+	if r.left.Add(need) < r.bar(d)-r.pinch()+r.slack(d) {
 		r.refuse(d)
 	}
 	return storage.ErrFull // perhaps there is room for less
@@ -171,7 +171,7 @@ func (r *room) take(d demand, n int) error {
 // endsFit reports whether n bytes of what ends sessions fit. While the disk is full there may
 // be nothing but the reserve, so they are counted: many can come between two looks.
 func (r *room) endsFit(n int) bool {
-	fit := func() bool { return !r.chokes() && r.disk.Load()-int64(n) >= r.line(ends)+r.pinch() }
+	fit := func() bool { return !r.chokes() && r.disk.Load()-int64(n) >= r.bar(ends) }
 	if fit() {
 		return true
 	}
@@ -179,6 +179,16 @@ func (r *room) endsFit(n int) bool {
 	defer r.mu.Unlock()
 	r.measure()
 	return fit()
+}
+
+// bar is what has to be left for a demand to be met. To what is kept comes the size of the
+// first level: Pebble may merge all of it at once.
+func (r *room) bar(d demand) int64 {
+	bar := r.line(d) + r.pinch()
+	if d != ends {
+		bar += r.unmerged.Load()
+	}
+	return bar
 }
 
 func (r *room) refuses(d demand) bool { return r.level.Load() > int32(d) }
@@ -190,7 +200,11 @@ func (r *room) chokes() bool {
 }
 
 // crowds reports whether tables pile up in the first level because compactions do not fit.
-func (r *room) crowds() bool { return r.cramped.Load() && r.depth.Load() >= maxDepth/2 }
+func (r *room) crowds() bool { return r.cramped.Load() && r.deep() }
+
+// deep reports whether the first level has so many tables above each other that it is better
+// to merge them than to add one.
+func (r *room) deep() bool { return r.depth.Load() >= maxDepth/2 }
 
 // stall is told that a table in memory cannot be written out. A quarter of one more leaves
 // Pebble two from making commits wait, whatever it adds to them.
@@ -248,6 +262,7 @@ func (r *room) measure() {
 	if r.written != nil {
 		w := r.written()
 		r.depth.Store(w.depth)
+		r.unmerged.Store(w.unmerged)
 		r.used.Store(w.used + r.reserve.held.Load())
 		if r.quota > 0 {
 			left = min(left, r.quota-w.used-w.pending)
@@ -290,7 +305,7 @@ func (r *room) look() {
 	r.measure()
 	level := int32(0)
 	for d := range demands {
-		need := r.line(d) + r.pinch()
+		need := r.bar(d)
 		if r.refuses(d) {
 			need += r.slack(d)
 		}
