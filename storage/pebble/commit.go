@@ -157,6 +157,7 @@ func (e *Engine) apply(b *pebbledb.Batch, newest uint64) error {
 	}
 	e.large.note(b.Len())
 	e.room.note(b.Len())
+	e.stalls.note(b.Len())
 	if err := e.db.Apply(b, pebbledb.NoSync); err != nil {
 		return fmt.Errorf("apply a commit: %w", err)
 	}

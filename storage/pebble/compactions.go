@@ -18,8 +18,8 @@ const (
 	// forever; here it waits, for twice as long each time.
 	minCompactionRest, maxCompactionRest = time.Second, 30 * time.Second
 	// crowded is how many tables may lie over each other while compactions fail. Beyond it
-	// changes are refused, for at stalled Pebble would let them wait, and reads behind them.
-	crowded, stalled = 8, 12
+	// changes are refused, for at maxDepth Pebble would let them wait, and reads behind them.
+	crowded = 8
 )
 
 // compactions tells Pebble when to compact: as much at a time as Pebble itself wants, but

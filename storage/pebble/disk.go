@@ -2,17 +2,34 @@ package pebble
 
 import "github.com/sessiond/sessiond/storage"
 
-// watchRoom looks at the room, and has Pebble write out what was removed while there was
-// none: only then can compactions give the space back.
+// deepPatience is for how many looks a deep first level is left alone to be merged.
+const deepPatience = 60
+
+// watchRoom looks at the room. When there is none, it has Pebble write out the deletions that
+// wait in memory, for only then is their space given back. While the first level is deep that
+// adds to what has to be merged; but it may be just the deletions that make merging fit.
 func (e *Engine) watchRoom() {
 	r := e.room
 	r.look()
-	if r.level.Load() == 0 || r.stuck.Load() || r.deep() || r.disk.Load() < r.floor() || !r.ended.Swap(false) {
+	if !r.deep() {
+		r.patience.Store(0)
+	} else if r.patience.Add(1) < deepPatience {
 		return
 	}
-	if _, err := e.db.AsyncFlush(); err != nil {
-		e.logger.Error("write out what was removed", "err", err)
+	if r.level.Load() == 0 || r.disk.Load() < r.floor() || !e.mayFlush() || !r.ended.Swap(false) {
+		return
 	}
+	r.patience.Store(0)
+	if _, err := e.db.AsyncFlush(); err != nil {
+		e.logger.Error("flush in the background", "err", err)
+	}
+}
+
+// mayFlush reports whether Pebble would begin a flush at once. Else it holds up every commit
+// until it can: on a full disk until somebody makes room.
+func (e *Engine) mayFlush() bool {
+	w := e.written()
+	return !e.room.stuck.Load() && w.pending <= e.room.memTable*memTables/2 && w.depth < maxDepth-1
 }
 
 // written is what Pebble has written and what it has yet to write.
@@ -21,6 +38,7 @@ type written struct {
 	pending  int64 // bytes of the tables in memory, at most
 	depth    int64 // how many tables of the first level lie above each other
 	unmerged int64 // bytes of the first level
+	settled  bool  // no table in memory waits to be written
 }
 
 func (e *Engine) written() written {
@@ -32,6 +50,7 @@ func (e *Engine) written() written {
 		pending:  int64(m.MemTable.Size),
 		depth:    int64(m.Levels[0].Sublevels),
 		unmerged: m.Levels[0].TablesSize,
+		settled:  m.MemTable.Count == 1,
 	}
 }
 

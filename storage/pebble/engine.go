@@ -40,6 +40,7 @@ type Engine struct {
 	room        *room
 	front       front
 	large       largeBatches
+	stalls      stalls
 
 	readers sync.Pool // of *reader
 	txns    sync.Pool // of *txn
@@ -88,6 +89,9 @@ func (e *Engine) View(ctx context.Context, scope storage.Scope, fn func(storage.
 // Update implements storage.Engine. It calls fn once.
 func (e *Engine) Update(ctx context.Context, scope storage.Scope, fn func(storage.Txn) error) (b storage.Barrier, err error) {
 	if err := e.ready(ctx); err != nil {
+		return b, err
+	}
+	if err := e.stalls.wait(ctx); err != nil {
 		return b, err
 	}
 	tx := e.txns.Get().(*txn)

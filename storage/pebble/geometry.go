@@ -72,7 +72,6 @@ func (g geometry) floor() int64 { return g.size + g.keep/4 }
 // shape fits Pebble's options to the disk.
 func (g geometry) shape(p *pebbledb.Options) {
 	p.LBaseMaxBytes = g.base
-	p.L0StopWritesThreshold = maxDepth
 	p.TargetFileSizes[0] = g.first
 	for i := 1; i < len(p.TargetFileSizes); i++ {
 		p.TargetFileSizes[i] = min(2<<20<<i, g.table)

@@ -56,6 +56,7 @@ func open(dir string, opts Options) (_ *Engine, err error) {
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	room.over = ctx
+	e.stalls = stalls{e: e, every: room.memTable / 16}
 	opts.fs = pacedFS{reserveFS{opts.fs, room}, func() {
 		if e.serving.Load() {
 			_ = opts.Clock.Sleep(ctx, failurePause) // an early end is welcome
@@ -89,8 +90,8 @@ func (e *Engine) start(dir string, opts Options) error {
 	e.compactions = newCompactions(opts.Clock)
 	options.EventListener = damage.watch(e.compactions)
 	options.Experimental.CompactionScheduler = e.compactions
-	(&stalls{logger: opts.Logger, clock: opts.Clock}).listen(options.EventListener)
 	e.room.fit(options)
+	e.stalls.listen(options.EventListener)
 	if e.db, err = e.openDB(dir, options); err != nil {
 		return errors.Join(openError(dir, err), e.synced.close())
 	}

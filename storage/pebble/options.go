@@ -113,7 +113,7 @@ func (o Options) pebble(fs vfs.FS, lock *pebbledb.Lock) *pebbledb.Options {
 		Merger:                      addMerger,
 		MemTableSize:                o.memTableSize,
 		MemTableStopWritesThreshold: memTables,
-		L0StopWritesThreshold:       stalled,
+		L0StopWritesThreshold:       maxDepth,
 	}
 	for i := range p.Levels {
 		p.Levels[i].BlockSize = blockSize

@@ -93,8 +93,8 @@ func (r *reserve) give(leave int64) bool {
 	return false
 }
 
-// make sees to it that the reserve is whole and reports whether it is. The caller knows
-// that there is room.
+// make makes what is missing of the reserve, as far as there is room, and reports whether it
+// is whole.
 func (r *reserve) make() bool {
 	want := r.size / reservePieces
 	if r.none || r.held.Load() == want*reservePieces {
@@ -105,6 +105,9 @@ func (r *reserve) make() bool {
 	for i, size := range r.pieces {
 		if size == want {
 			continue
+		}
+		if r.available()+size < want {
+			return false
 		}
 		r.resize(i, 0)
 		if r.write(r.path(i), want) != nil {
@@ -246,6 +249,9 @@ func (r *room) attempt(category vfs.DiskWriteCategory, n int, write func() error
 		}
 		if isFull(err) {
 			r.cramped.Store(true)
+			if r.crowds() {
+				r.refuse(extends)
+			}
 			// Pebble leaves what failed alone for half a minute, but not what was called off.
 			err = fmt.Errorf("%w: %w", pebbledb.ErrCancelledCompaction, err)
 		}
@@ -273,6 +279,9 @@ func (r *room) insist(leave int64, write func() error) error {
 	for isFull(err) && r.reserve.give(leave) {
 		r.disk.Store(r.reserve.room()) // it was more when it was looked at
 		r.refuse(grows)
+		if r.bare() {
+			r.refuse(ends)
+		}
 		err = write()
 	}
 	return err

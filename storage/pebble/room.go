@@ -54,6 +54,7 @@ type room struct {
 	cramped  atomic.Bool  // a compaction did not fit
 	depth    atomic.Int64 // of the first level, at most
 	unmerged atomic.Int64 // bytes of the first level, as of the last look
+	patience atomic.Int64 // looks that found the first level deep, since the last flush
 
 	mu sync.Mutex // held while measuring; a caller may hold stripes, and must none of Pebble's locks
 }
@@ -199,6 +200,10 @@ func (r *room) chokes() bool {
 	return r.stuck.Load() && r.spare.Load() < 0 || r.cramped.Load() && r.depth.Load() >= maxDepth-memTables
 }
 
+// bare reports whether so little of the reserve is left that what is on its way to the log
+// might not find room, if somebody else takes the rest of the disk before the next look.
+func (r *room) bare() bool { return !r.reserve.none && r.reserve.held.Load() < r.line(ends) }
+
 // crowds reports whether tables pile up in the first level because compactions do not fit.
 func (r *room) crowds() bool { return r.cramped.Load() && r.deep() }
 
@@ -207,10 +212,16 @@ func (r *room) crowds() bool { return r.cramped.Load() && r.deep() }
 func (r *room) deep() bool { return r.depth.Load() >= maxDepth/2 }
 
 // stall is told that a table in memory cannot be written out. A quarter of one more leaves
-// Pebble two from making commits wait, whatever it adds to them.
+// Pebble one from making commits wait, whatever it adds to them, unless it is so far already.
 func (r *room) stall() {
 	if !r.stuck.Load() {
-		r.spare.Store(r.memTable / memTables)
+		r.mu.Lock()
+		spare := r.memTable / memTables
+		if r.written != nil && r.written().pending >= memTables*r.memTable {
+			spare = -1
+		}
+		r.mu.Unlock()
+		r.spare.Store(spare)
 		r.stuck.Store(true)
 	}
 	r.refuse(extends)
@@ -263,6 +274,9 @@ func (r *room) measure() {
 		w := r.written()
 		r.depth.Store(w.depth)
 		r.unmerged.Store(w.unmerged)
+		if w.settled { // Pebble calls it an error if what it wrote out was empty
+			r.stuck.Store(false)
+		}
 		r.used.Store(w.used + r.reserve.held.Load())
 		if r.quota > 0 {
 			left = min(left, r.quota-w.used-w.pending)
@@ -302,6 +316,7 @@ func (r *room) begin(written func() written) {
 func (r *room) look() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	whole := r.reserve.make()
 	r.measure()
 	level := int32(0)
 	for d := range demands {
@@ -314,11 +329,11 @@ func (r *room) look() {
 		}
 	}
 	switch {
-	case r.chokes():
+	case r.chokes() || r.bare():
 		level = int32(ends) + 1
 	case r.stuck.Load() || r.crowds():
 		level = max(level, int32(extends)+1)
-	case level == 0 && !r.reserve.make():
+	case level == 0 && !whole:
 		level = int32(grows) + 1
 	}
 	old := r.level.Load()

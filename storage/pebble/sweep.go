@@ -136,7 +136,10 @@ func (e *Engine) sweepDue(ctx context.Context, it *pebbledb.Iterator, now ttl.In
 	x := &e.index
 	limit := appendIndexStart(nil, max(now, 0)+1)
 	it.SeekGEWithLimit(x.from, limit)
-	for n < budget && it.Valid() {
+	for n < budget && it.Valid() && !e.room.refuses(ends) {
+		if err := e.stalls.wait(ctx); err != nil {
+			return n, err
+		}
 		if err := ctx.Err(); err != nil {
 			return n, err
 		}

@@ -145,8 +145,10 @@ func (e *Engine) settleOften(ctx context.Context) {
 			e.logger.Error("sync in the background", "err", err)
 		}
 		e.watchTables()
-		if err := e.large.release(e.db.AsyncFlush); err != nil {
-			e.logger.Error("flush in the background", "err", err)
+		if e.mayFlush() {
+			if err := e.large.release(e.db.AsyncFlush); err != nil {
+				e.logger.Error("flush in the background", "err", err)
+			}
 		}
 	}
 }
