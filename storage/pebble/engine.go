@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -64,6 +65,7 @@ func newEngine(opts Options, lock *pebbledb.Lock) *Engine {
 		front:      newFront(opts.frontBytes),
 		large:      largeBatches{threshold: int(opts.memTableSize / 2)},
 		room:       boundless(),
+		stalls:     stalls{every: math.MaxInt64}, // until something listens to Pebble
 	}
 	e.readers.New = func() any { return &reader{e: e} }
 	e.txns.New = func() any { return &txn{reader: reader{e: e}} }
