@@ -183,20 +183,13 @@ func (s seed) identity() uint64 { return s.hash([]byte("sessiond backup")) }
 func (e *Engine) sizes() map[int]int64 {
 	e.layout.mu.RLock()
 	defer e.layout.mu.RUnlock()
-	databases := map[uint16]uint16{} // by space, where the two differ
-	for db, space := range e.layout.spaces {
-		databases[space] = db
-	}
+	databases := e.layout.spaces.databases()
 	e.counters.mu.Lock()
 	defer e.counters.mu.Unlock()
 	sizes := map[int]int64{}
 	for space, count := range e.counters.of {
-		db, moved := databases[space]
-		if !moved {
-			db = space
-		}
 		if count.Records > 0 {
-			sizes[int(db)] = count.Records
+			sizes[int(databases.of(space))] = count.Records
 		}
 	}
 	return sizes

@@ -52,7 +52,12 @@ func (tx *txn) commit() (storage.Barrier, error) {
 	if tx.swapped {
 		e.layout.spaces = tx.spaces
 	}
-	barrier := e.order.end(tx.lasting())
+	lasting := tx.lasting()
+	kept := !lasting && tx.keep()
+	barrier := e.order.end(lasting)
+	if kept { // a reply has nothing to wait for
+		return storage.Barrier{}, nil
+	}
 	tx.mark(barrier)
 	return barrier, nil
 }
@@ -103,6 +108,16 @@ func (tx *txn) lasting() bool {
 		}
 	}
 	return false
+}
+
+// keep puts the commit into the journal, if it read and changed one record alone, and reports
+// whether it is there.
+func (tx *txn) keep() bool {
+	if tx.all || tx.beyond || len(tx.cells) != 1 {
+		return false
+	}
+	c := &tx.cells[0]
+	return c.existed && tx.e.journal.keep(c)
 }
 
 // demand says what the commit asks of the disk.

@@ -79,38 +79,48 @@ func TestCrash_KeepsThePromise(t *testing.T) {
 		{storage.EverySec, kill, true, true},
 	}
 	for _, tt := range tests {
-		t.Run(fmt.Sprintf("mode=%d/share=%d", tt.mode, tt.share), func(t *testing.T) {
-			t.Parallel()
-			seed := rand.Uint64()
-			t.Logf("seed %d", seed)
-			fs := vfs.NewCrashableMem()
-			e := openTest(t, fs, Options{Durability: tt.mode, Clock: ttl.NewManual(1)})
-			stop := make(chan struct{})
-			stories := make([]*story, 4)
-			var group sync.WaitGroup
-			for i := range stories {
-				stories[i] = &story{name: fmt.Sprint("session", i)}
-				group.Go(func() { stories[i].live(t, e, rand.New(rand.NewPCG(seed, uint64(i))), stop) })
-			}
-			for round := range uint64(3) {
-				// Enough for the log to have gone round.
-				for want := e.order.issued.Load() + 200; e.order.issued.Load() < want; {
-					syncTo(t, e, put(t, e, "filler", strings.Repeat("y", 500), crashBase))
+		for _, journal := range []bool{false, true} {
+			t.Run(fmt.Sprintf("mode=%d/share=%d/journal=%v", tt.mode, tt.share, journal), func(t *testing.T) {
+				t.Parallel()
+				seed := rand.Uint64()
+				t.Logf("seed %d", seed)
+				fs, m := vfs.NewCrashableMem(), &mapped{}
+				opts := Options{Durability: tt.mode, Clock: ttl.NewManual(1)}
+				if journal {
+					opts.mapFile = m.open
 				}
-				values, deadlines := acknowledged(stories)
-				clone := fs.CrashClone(vfs.CrashCloneCfg{
-					UnsyncedDataPercent: tt.share, RNG: rand.New(rand.NewPCG(seed, round)),
-				})
-				survivor := openTest(t, clone, Options{Durability: tt.mode})
-				for i, s := range stories {
-					s.check(t, survivor, tt.values, values[i], tt.deadlines, deadlines[i])
+				e := openTest(t, fs, opts)
+				stop := make(chan struct{})
+				stories := make([]*story, 4)
+				var group sync.WaitGroup
+				for i := range stories {
+					stories[i] = &story{name: fmt.Sprint("session", i)}
+					group.Go(func() { stories[i].live(t, e, rand.New(rand.NewPCG(seed, uint64(i))), stop) })
 				}
-				closeTest(t, survivor)
-			}
-			close(stop)
-			group.Wait()
-			closeTest(t, e)
-		})
+				for round := range uint64(3) {
+					before := m.after(e)
+					// Enough for the log to have gone round.
+					for want := e.order.issued.Load() + 200; e.order.issued.Load() < want; {
+						syncTo(t, e, put(t, e, "filler", strings.Repeat("y", 500), crashBase))
+					}
+					values, deadlines := acknowledged(stories)
+					rng := rand.New(rand.NewPCG(seed, round))
+					left := Options{Durability: tt.mode}
+					if journal {
+						left.mapFile = m.after(e).torn(before, tt.share, rng).open
+					}
+					clone := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: tt.share, RNG: rng})
+					survivor := openTest(t, clone, left)
+					for i, s := range stories {
+						s.check(t, survivor, tt.values, values[i], tt.deadlines, deadlines[i])
+					}
+					closeTest(t, survivor)
+				}
+				close(stop)
+				group.Wait()
+				closeTest(t, e)
+			})
+		}
 	}
 }
 

@@ -90,7 +90,7 @@ func (e *Engine) written() written {
 	// The log that is being written counts as it was when it was opened.
 	open := max(m.WAL.Size, m.WAL.PhysicalSize) - m.WAL.PhysicalSize
 	return written{
-		used:     int64(m.DiskSpaceUsage() + open),
+		used:     int64(m.DiskSpaceUsage()+open) + e.journal.size(),
 		pending:  int64(m.MemTable.Size),
 		depth:    int64(m.Levels[0].Sublevels),
 		unmerged: m.Levels[0].TablesSize,

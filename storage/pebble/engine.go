@@ -41,6 +41,7 @@ type Engine struct {
 	room        *room
 	front       front
 	large       largeBatches
+	journal     journal
 	stalls      stalls
 
 	readers sync.Pool // of *reader
@@ -66,8 +67,8 @@ func newEngine(opts Options, lock *pebbledb.Lock) *Engine {
 		front:      newFront(opts.frontBytes),
 		large:      largeBatches{threshold: int(opts.memTableSize / 2)},
 		room:       boundless(),
-		stalls:     stalls{every: math.MaxInt64}, // until something listens to Pebble
 	}
+	e.stalls = stalls{e: e, every: math.MaxInt64} // until there is a room to look at
 	e.readers.New = func() any { return &reader{e: e} }
 	e.txns.New = func() any { return &txn{reader: reader{e: e}} }
 	return e
@@ -125,7 +126,11 @@ func (e *Engine) Close() error {
 	err := e.keepSeen()
 	err = errors.Join(err, e.await(context.Background(), storage.Barrier{Disk: e.order.issued.Load()}))
 	e.flusher.demand.Add(1) // whatever Pebble still syncs, it syncs really
-	err = errors.Join(err, e.db.Close(), e.synced.close(), e.lock.Close())
+	err = errors.Join(err, e.db.Close())
+	if err == nil {
+		err = e.journal.close()
+	}
+	err = errors.Join(err, e.synced.close(), e.lock.Close())
 	if err != nil {
 		return fmt.Errorf("close store: %w", err)
 	}
@@ -163,6 +168,15 @@ func (s spaces) swap(a, b uint16) spaces {
 		if t[db] == db {
 			delete(t, db)
 		}
+	}
+	return t
+}
+
+// databases returns the database of each space, where the two differ.
+func (s spaces) databases() spaces {
+	t := make(spaces, len(s))
+	for db, space := range s {
+		t[space] = db
 	}
 	return t
 }

@@ -95,7 +95,7 @@ const (
 // earlyFiles are what a fresh file system contains, and what sessiond itself puts into a
 // folder beside what Pebble does.
 var earlyFiles = map[string]bool{
-	"LOCK": true, "lost+found": true, syncedName: true, "reserve": true, "backup": true, "control.sock": true,
+	"LOCK": true, "lost+found": true, syncedName: true, journalName: true, "reserve": true, "backup": true, "control.sock": true,
 }
 
 // kindOf tells the kinds apart. Pebble creates a store in this order: MANIFEST, its marker,

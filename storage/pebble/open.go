@@ -56,7 +56,6 @@ func open(dir string, opts Options) (_ *Engine, err error) {
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	room.over = ctx
-	e.stalls = stalls{e: e, every: room.memTable / 16}
 	opts.fs = pacedFS{reserveFS{opts.fs, room}, func() {
 		if e.serving.Load() {
 			_ = opts.Clock.Sleep(ctx, failurePause) // an early end is welcome
@@ -98,7 +97,11 @@ func (e *Engine) start(dir string, opts Options) error {
 	if err := e.load(); err != nil {
 		return errors.Join(openError(dir, err), e.db.Close(), e.synced.close())
 	}
+	if err := e.openJournal(dir, opts); err != nil {
+		return errors.Join(openError(dir, err), e.db.Close(), e.synced.close())
+	}
 	e.room.begin(e.written)
+	e.stalls.every = e.room.memTable / 16
 	e.compactions.begin()
 	return nil
 }

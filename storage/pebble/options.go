@@ -33,14 +33,15 @@ type Options struct {
 	Fatal func(error)
 
 	fs           vfs.FS // nil means the operating system's
+	mapFile      mapper // nil means no journal, unless fs is nil, too
 	frontBytes   int64  // zero means three quarters of CacheBytes, less than zero none
-	memTableSize uint64 // zero means a quarter of CacheBytes, from 4 to 64 MiB
+	memTableSize uint64 // zero means a quarter of CacheBytes, from 4 to 16 MiB
 }
 
 const (
 	defaultCacheBytes = 256 << 20
 	minMemTableSize   = 4 << 20
-	maxMemTableSize   = 64 << 20
+	maxMemTableSize   = 16 << 20
 	memTables         = 4
 	blockSize         = 8 << 10
 	bloomBits         = 10
@@ -92,7 +93,7 @@ func (o Options) withDefaults() Options {
 		}
 	}
 	if o.fs == nil {
-		o.fs = vfs.Default
+		o.fs, o.mapFile = vfs.Default, mapFile
 	}
 	if o.memTableSize == 0 {
 		// Who sets a small cache means the tables in memory, too.

@@ -131,7 +131,11 @@ func (r *room) fits() error {
 		}
 		sizes[kind] = info.Size()
 	}
-	need := sizes[".log"] + max(startBytes+sizes["MANIFEST"], r.spared())
+	repeated, err := journalUsed(r.reserve.fs, r.reserve.dir)
+	if err != nil {
+		return err
+	}
+	need := sizes[".log"] + repeated + max(startBytes+sizes["MANIFEST"], r.spared())
 	if left := r.reserve.room(); left < need {
 		return fmt.Errorf("%w: %d bytes are left, and opening takes %d", storage.ErrFull, left, need)
 	}

@@ -126,9 +126,11 @@ func (e *Engine) lead(disk bool) error {
 		f.demand.Add(1)
 		defer f.demand.Add(-1)
 	}
+	e.journal.turn()
 	if err := e.db.LogData(nil, pebbledb.Sync); err != nil {
 		return fmt.Errorf("sync the log: %w", err)
 	}
+	e.journal.forget()
 	raise(&f.system, n)
 	if disk {
 		raise(&f.disk, n)
