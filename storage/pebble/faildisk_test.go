@@ -158,6 +158,7 @@ func (x *trial) live(t testing.TB, fs vfs.FS, over *end, engine chan *Engine) er
 	engine <- e
 	x.script(t, e, rng, 60, func(err error) bool {
 		x.errs = append(x.errs, err)
+		_, _ = fmt.Fprintln(x.log, err) // in memory
 		return !errors.Is(err, errFailed)
 	})
 	if e.failed() != nil {
@@ -268,8 +269,7 @@ func TestBadDisk(t *testing.T) {
 				ends, refusals, met := 0, 0, 0
 				for _, nth := range sample(total, every) {
 					x := newTrial(mode, &badDisk{wants: f.wants, nth: nth, stays: stays}, seed)
-					x.judge(t, x.run(t), sum)
-					x.checkEnd(t, f.fatal)
+					x.try(t, f.fatal, sum)
 					switch {
 					case x.bad.failed.Load() == nil: // this time there were less
 					case x.ended != nil:
@@ -279,15 +279,23 @@ func TestBadDisk(t *testing.T) {
 					default:
 						met++
 					}
-					if t.Failed() {
-						t.Fatalf("%s in mode %d, seed %d; errors %v; log:\n%s", x.what(), mode, seed, x.errs, x.log)
-					}
 				}
 				t.Logf("of %d: %d ends, %d refusals to open, %d times it went on", total, ends, refusals, met)
 			})
 		}
 	}
 	t.Log(sum)
+}
+
+// try lives the life and judges what is left. It ends the test if there is a fault.
+func (x *trial) try(t *testing.T, fatal bool, sum *counts) {
+	defer func() {
+		if t.Failed() {
+			t.Fatalf("%s in mode %d, seed %d; log:\n%s", x.what(), x.mode, x.seed, x.log)
+		}
+	}()
+	x.judge(t, x.run(t), sum)
+	x.checkEnd(t, fatal)
 }
 
 // sample returns one number of every so many from 1 to total, and at least two.

@@ -85,7 +85,7 @@ func (e *Engine) start(dir string, opts Options) error {
 	}
 	e.synced = openSynced(opts.fs, dir, known, opts.Logger)
 	damage := &damageLog{logger: opts.Logger, dir: dir, told: map[string]bool{}}
-	options.FS = walFS{tablesFS{opts.fs, damage.tell}, dir, &e.flusher.demand, e.synced, e.failServing}
+	options.FS = walFS{tablesFS{opts.fs, damage.tell}, &folder{path: dir}, &e.flusher.demand, e.synced, e.failServing}
 	e.compactions = newCompactions(opts.Clock)
 	options.EventListener = damage.watch(e.compactions)
 	options.Experimental.CompactionScheduler = e.compactions

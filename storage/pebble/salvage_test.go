@@ -125,7 +125,7 @@ func openStill(t testing.TB, fs vfs.FS) *Engine {
 	e.home = newHome(fs, testDir)
 	e.stop = func() {}
 	e.synced = openSynced(fs, testDir, marks{}, opts.Logger)
-	p := opts.pebble(walFS{FS: fs, demand: &e.flusher.demand, synced: e.synced, fail: opts.Fatal}, lock)
+	p := opts.pebble(walFS{FS: fs, dir: &folder{}, demand: &e.flusher.demand, synced: e.synced, fail: opts.Fatal}, lock)
 	p.DisableAutomaticCompactions = true
 	for i := range p.TargetFileSizes {
 		p.TargetFileSizes[i] = 256 << 10

@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -20,14 +21,16 @@ import (
 //
 // When a log cannot be written, synced, closed or begun, or the folder cannot be synced, fail
 // hears of it before Pebble does, which would try some of it again. An fsync must not be: the
-// system reports an error once and then takes the pages it could not write for clean.
+// system reports an error once and then takes the pages it could not write for clean. Pebble
+// syncs the folder in several goroutines, and to one of them the next sync would say that all
+// is well, just before the process ends.
 //
 // Up to where a log or a MANIFEST was really synced is noted in synced. Pebble syncs the
 // folder before it writes to a new log, so what is noted can be found under its name. Other
 // files are untouched, and so are all in other folders than dir, such as those of a backup.
 type walFS struct {
 	vfs.FS
-	dir    string
+	dir    *folder
 	demand *atomic.Int64
 	synced *synced
 	fail   func(error)
@@ -148,20 +151,34 @@ func (f *walFile) Close() error {
 // OpenDir opens the folder in order to sync it.
 func (fs walFS) OpenDir(name string) (vfs.File, error) {
 	f, err := fs.FS.OpenDir(name)
-	if err != nil || name != fs.dir {
+	if err != nil || name != fs.dir.path {
 		return f, err
 	}
-	return &folderFile{f, fs.fail}, nil
+	return &folderFile{f, fs.dir, fs.fail}, nil
 }
 
-// folderFile is the folder. Its sync keeps the names of files that were created or renamed.
+// folder is the one that the store is in.
+type folder struct {
+	path string
+
+	mu   sync.Mutex // held while it is synced
+	lost error      // a sync failed: the names that it was for may be gone, and no other finds them
+}
+
+// folderFile is an open folder. Its sync keeps the names of files that were created or renamed.
 type folderFile struct {
 	vfs.File
+	dir  *folder
 	fail func(error)
 }
 
 func (f *folderFile) Sync() error {
-	err := f.File.Sync()
+	f.dir.mu.Lock()
+	if f.dir.lost == nil {
+		f.dir.lost = f.File.Sync()
+	}
+	err := f.dir.lost
+	f.dir.mu.Unlock()
 	if err != nil {
 		f.fail(fmt.Errorf("sync the folder: %w", err))
 	}
