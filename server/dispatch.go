@@ -92,6 +92,7 @@ func (c *conn) transact(scope storage.Scope, update bool, fn func(*storage.Tx) e
 	if update {
 		run = c.srv.keyspace.Update
 	}
+	scope.After = c.owed
 	barrier, err := run(context.Background(), scope, fn)
 	c.owed = c.owed.Join(barrier)
 	return err

@@ -62,6 +62,10 @@ type Engine interface {
 type Scope struct {
 	Keys []Key // the records named; repeats are allowed
 	All  bool  // every record of every database
+	// After is what the caller has done and seen and not yet synced. A change does not survive
+	// the end of the process without it: a client that sends many commands at once may rely on
+	// their order. An engine that keeps all changes in one order has nothing to do.
+	After Barrier
 }
 
 // Whole is the scope of FLUSHALL, SWAPDB and everything that cannot name its keys.

@@ -110,10 +110,10 @@ func (tx *txn) lasting() bool {
 	return false
 }
 
-// keep puts the commit into the journal, if it read and changed one record alone, and reports
-// whether it is there.
+// keep puts the commit into the journal, if it read and changed one record alone and what the
+// caller did before survives the end of the process, and reports whether it is there.
 func (tx *txn) keep() bool {
-	if tx.all || tx.beyond || len(tx.cells) != 1 {
+	if tx.all || tx.beyond || len(tx.cells) != 1 || !tx.e.flusher.handed(tx.after) {
 		return false
 	}
 	c := &tx.cells[0]

@@ -107,7 +107,11 @@ func TestCrash_KeepsThePromise(t *testing.T) {
 					rng := rand.New(rand.NewPCG(seed, round))
 					left := Options{Durability: tt.mode}
 					if journal {
-						left.mapFile = m.after(e).torn(before, tt.share, rng).open
+						if rest := m.after(e); tt.share == kill {
+							left.mapFile = rest.open
+						} else {
+							left.mapFile = rest.torn(before, tt.share, rng).open
+						}
 					}
 					clone := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: tt.share, RNG: rng})
 					survivor := openTest(t, clone, left)

@@ -101,6 +101,7 @@ func (e *Engine) Update(ctx context.Context, scope storage.Scope, fn func(storag
 	tx := e.txns.Get().(*txn)
 	defer e.txns.Put(tx)
 	tx.announce(scope)
+	tx.after = scope.After
 	tx.held.lock(&e.stripes)
 	defer tx.held.unlock(&e.stripes)
 	tx.begin()

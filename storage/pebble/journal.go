@@ -29,7 +29,8 @@ import (
 // and then to the other; what lies in the first is in the log when the round ends, and is
 // forgotten. If a half is full, the change waits for a round like any other.
 //
-//	half    magic "journal" 1 <8b> | bytes in use, this head included <8b> | change ...
+//	half    magic "journal" 1 <8b> | run of the machine <8b> |
+//	        bytes in use, this head included <8b> | change ...
 //	change  checksum <4b> | bytes of the change <4b> | place <8b> | revision before <8b> |
 //	        revision <8b> | deadline, Unix ms <8b> | what <1b> | kind <1b> | bytes of the name <2b> |
 //	        name | value
@@ -39,7 +40,10 @@ import (
 // When a store opens, a change is made again if its record still has the revision from before
 // it. A revision is never used twice, so what the log holds already is not repeated, and what
 // rests on a lost change is left out. A change that reads and writes one record alone may be
-// kept without others from before it that nobody was promised: they change other records.
+// kept without others from before it that nobody was promised: they change other records, and
+// other clients made them. That holds for the end of the process only. When the machine has
+// started anew there is no more than the log, which is all that a power cut was promised to
+// leave, and in which everything has its order.
 type journal struct {
 	logger *slog.Logger
 
@@ -56,7 +60,8 @@ const (
 
 	journalHalf = 512 << 10
 	journalSize = 2 * journalHalf
-	halfHead    = len(journalMagic) + 8
+	halfHead    = len(journalMagic) + 8 + 8
+	usedAt      = len(journalMagic) + 8
 	noteHead    = 4 + 4 + 8 + 8 + 8 + 8 + 1 + 1 + 2
 
 	// maxNote is the largest change in a journal. To copy a larger one costs as much as a round.
@@ -135,12 +140,16 @@ func decodeNote(b []byte) (n note, rest []byte, ok bool) {
 	return n, rest, n.what < noteKinds && n.now.deadline >= 0
 }
 
-// decodeHalf returns the changes in a half. Sound is false if they are not all there.
-func decodeHalf(b []byte) (notes []note, sound bool) {
+// decodeHalf returns the changes in a half that were made in this run of the machine. Sound is
+// false if they are not all there.
+func decodeHalf(b []byte, boot uint64) (notes []note, sound bool) {
 	if string(b[:len(journalMagic)]) != journalMagic {
 		return nil, bytes.Count(b[:halfHead], []byte{0}) == halfHead // a new file
 	}
-	end := binary.BigEndian.Uint64(b[len(journalMagic):])
+	if binary.BigEndian.Uint64(b[len(journalMagic):]) != boot {
+		return nil, true
+	}
+	end := binary.BigEndian.Uint64(b[usedAt:])
 	if end < uint64(halfHead) || end > uint64(len(b)) {
 		return nil, false
 	}
@@ -166,7 +175,7 @@ func journalUsed(files vfs.FS, dir string) (n int64, err error) {
 	for half := range 2 {
 		var head [halfHead]byte
 		if _, err := f.ReadAt(head[:], int64(half*journalHalf)); err == nil { // else it is too short to hold any
-			n += int64(min(binary.BigEndian.Uint64(head[len(journalMagic):]), journalHalf))
+			n += int64(min(binary.BigEndian.Uint64(head[usedAt:]), journalHalf))
 		}
 	}
 	return n, f.Close()
@@ -214,11 +223,11 @@ func (e *Engine) repeatJournal() error {
 	if !j.guard(func(m *mapping) { b = bytes.Clone(m.b) }) {
 		return nil
 	}
-	first, soundFirst := decodeHalf(b[:journalHalf])
-	second, soundSecond := decodeHalf(b[journalHalf:])
+	first, soundFirst := decodeHalf(b[:journalHalf], j.mapped.boot)
+	second, soundSecond := decodeHalf(b[journalHalf:], j.mapped.boot)
 	if !soundFirst || !soundSecond {
-		j.logger.Warn("the end of the journal is missing: after a power cut that is to be expected, "+
-			"otherwise changes of the last second may be lost", "file", journalName)
+		j.logger.Warn("the journal is damaged: changes of the last second before the process was killed may be lost",
+			"file", journalName)
 	}
 	made, err := e.repeat(append(first, second...))
 	if err != nil || made == 0 {
@@ -306,7 +315,7 @@ func (j *journal) keep(c *cell) (kept bool) {
 		half := m.b[j.active*journalHalf:][:journalHalf]
 		copy(half[j.used[j.active]:], j.buf)
 		j.used[j.active] += size
-		binary.BigEndian.PutUint64(half[len(journalMagic):], uint64(j.used[j.active]))
+		binary.BigEndian.PutUint64(half[usedAt:], uint64(j.used[j.active]))
 	})
 }
 
@@ -333,7 +342,8 @@ func (j *journal) clear(half int) {
 	j.guard(func(m *mapping) {
 		head := m.b[half*journalHalf:][:halfHead]
 		copy(head, journalMagic)
-		binary.BigEndian.PutUint64(head[len(journalMagic):], uint64(halfHead))
+		binary.BigEndian.PutUint64(head[usedAt:], uint64(halfHead))
+		binary.BigEndian.PutUint64(head[len(journalMagic):], m.boot)
 	})
 }
 

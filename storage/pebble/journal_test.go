@@ -19,23 +19,27 @@ import (
 )
 
 // mapped is a mapped file of a file system in memory.
-type mapped struct{ b []byte }
+type mapped struct {
+	b    []byte
+	boot uint64
+}
 
 func (m *mapped) open(_ string, size int) (*mapping, error) {
 	if m.b == nil {
 		m.b = make([]byte, size)
 	}
-	return &mapping{m.b, func() error { return nil }, func() error { return nil }}, nil
+	return &mapping{m.b, m.boot, func() error { return nil }, func() error { return nil }}, nil
 }
 
 // after returns what is in the file after the end of the process of e.
 func (m *mapped) after(e *Engine) *mapped {
 	e.journal.mu.Lock()
 	defer e.journal.mu.Unlock()
-	return &mapped{bytes.Clone(m.b)}
+	return &mapped{bytes.Clone(m.b), m.boot}
 }
 
-// torn returns the file with some of its pages as they were before.
+// torn returns the file after the machine has started anew, with some of its pages as they were
+// before.
 func (m *mapped) torn(before *mapped, share int, rng *rand.Rand) *mapped {
 	const page = 4 << 10
 	b := bytes.Clone(m.b)
@@ -44,7 +48,7 @@ func (m *mapped) torn(before *mapped, share int, rng *rand.Rand) *mapped {
 			copy(b[at:at+page], before.b[at:])
 		}
 	}
-	return &mapped{b}
+	return &mapped{b, m.boot + 1}
 }
 
 // waits reports whether a reply would wait for b.
@@ -166,6 +170,35 @@ func TestJournal_OneRecordOnly(t *testing.T) {
 	}
 }
 
+// Ensure that a change is left to the log if the log has yet to hand over what its caller did or
+// saw before: it would survive alone.
+func TestJournal_After(t *testing.T) {
+	t.Parallel()
+	for name, mode := range modes {
+		e := openTest(t, vfs.NewMem(), Options{Durability: mode, Clock: ttl.NewManual(1), mapFile: new(mapped).open})
+		k := keyOf("touched")
+		syncTo(t, e, put(t, e, "touched", "value", 1000))
+		touch := func(after storage.Barrier) bool {
+			b, err := e.Update(t.Context(), storage.Scope{Keys: []storage.Key{k}, After: after}, func(tx storage.Txn) error {
+				return tx.SetDeadline(k, 2000)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return !waits(e, b)
+		}
+		before := put(t, e, "new", "value", 1000)
+		if touch(before) {
+			t.Errorf("%s: a change waits for nothing though the one before it was not handed over", name)
+		}
+		syncTo(t, e, before.Join(storage.Barrier{System: e.order.issued.Load()}))
+		if kept := touch(before); kept != (mode != storage.Strict) {
+			t.Errorf("%s: once it is handed over, a change waits for nothing: %v", name, kept)
+		}
+		closeTest(t, e)
+	}
+}
+
 // Ensure that a record is found after its database has got another number.
 func TestJournal_AfterSwap(t *testing.T) {
 	t.Parallel()
@@ -272,8 +305,8 @@ func TestJournal_Halves(t *testing.T) {
 		e.journal.turn()
 		keep(n + 2)
 		e.journal.forget()
-		first, _ := decodeHalf(m.b[:journalHalf])
-		second, _ := decodeHalf(m.b[journalHalf:])
+		first, _ := decodeHalf(m.b[:journalHalf], 0)
+		second, _ := decodeHalf(m.b[journalHalf:], 0)
 		if notes := append(first, second...); len(notes) != 1 || notes[0].before != n+2 {
 			t.Errorf("after round %d there are %+v", n+1, notes)
 		}
@@ -299,7 +332,7 @@ func TestJournal_MadeAgainIsSafe(t *testing.T) {
 		closeTest(t, e)
 	}
 	for half := range 2 {
-		if notes, sound := decodeHalf(m.b[half*journalHalf:][:journalHalf]); len(notes) > 0 || !sound {
+		if notes, sound := decodeHalf(m.b[half*journalHalf:][:journalHalf], 0); len(notes) > 0 || !sound {
 			t.Errorf("half %d has %d changes after a clean end, sound %v", half, len(notes), sound)
 		}
 	}
@@ -319,7 +352,7 @@ func TestJournal_Damage(t *testing.T) {
 		setDeadline(t, e, fmt.Sprint("name", i), 2000)
 	}
 	half := m.after(e).b[e.journal.active*journalHalf:][:journalHalf]
-	whole, sound := decodeHalf(half)
+	whole, sound := decodeHalf(half, 0)
 	if len(whole) != names || !sound {
 		t.Fatalf("%d changes, sound %v", len(whole), sound)
 	}
@@ -329,7 +362,7 @@ func TestJournal_Damage(t *testing.T) {
 		b := bytes.Clone(half)
 		at := rng.IntN(used)
 		b[at] ^= byte(1 + rng.IntN(255))
-		notes, sound := decodeHalf(b)
+		notes, sound := decodeHalf(b, 0)
 		if at < halfHead {
 			continue // it seems to be another kind of file, or to end elsewhere
 		}
@@ -342,7 +375,7 @@ func TestJournal_Damage(t *testing.T) {
 			}
 		}
 	}
-	for _, at := range []int{0, len(journalMagic), halfHead, used / 2} {
+	for _, at := range []int{0, usedAt, halfHead, used / 2} {
 		damaged := m.after(e)
 		damaged.b[e.journal.active*journalHalf+at] ^= 0xff
 		closeTest(t, afterKill(t, e, fs, damaged))
@@ -397,13 +430,13 @@ func TestJournal_None(t *testing.T) {
 
 func FuzzDecodeHalf(f *testing.F) {
 	n := note{place: 1, name: []byte("name"), before: 2, what: noteValue, now: entry{revision: 3, deadline: 4}, value: []byte("value")}
-	half := n.append(append([]byte(journalMagic), 0, 0, 0, 0, 0, 0, 0, byte(halfHead+n.size())))
+	half := n.append(append([]byte(journalMagic), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, byte(halfHead+n.size())))
 	f.Add(half)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) < halfHead {
 			return
 		}
-		notes, _ := decodeHalf(b)
+		notes, _ := decodeHalf(b, 0)
 		again := slices.Clone(b[:halfHead])
 		for i := range notes {
 			again = notes[i].append(again)

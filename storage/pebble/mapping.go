@@ -4,6 +4,7 @@ package pebble
 // the process.
 type mapping struct {
 	b     []byte
+	boot  uint64       // of the machine, another one each time it starts
 	sync  func() error // brings b to stable storage
 	close func() error
 }

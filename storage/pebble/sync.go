@@ -67,6 +67,9 @@ func (f *flusher) covers(b storage.Barrier) bool {
 	return b.System <= f.system.Load() && b.Disk <= f.disk.Load()
 }
 
+// handed reports whether what b stands for survives the end of the process.
+func (f *flusher) handed(b storage.Barrier) bool { return max(b.System, b.Disk) <= f.system.Load() }
+
 // Sync implements storage.Engine. If nothing has to be done it takes two loads and
 // allocates nothing. A caller that works for the others does not look at ctx meanwhile.
 func (e *Engine) Sync(ctx context.Context, b storage.Barrier) error {

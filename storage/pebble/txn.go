@@ -33,6 +33,7 @@ type txn struct {
 	swapped bool
 	created []*atomic.Uint64 // generations of the records that were created, gone again or not
 	newest  uint64           // largest revision that was drawn
+	after   storage.Barrier  // the scope's
 
 	// Set by build.
 	diffs    []difference // of the spaces' sizes

@@ -1,15 +1,21 @@
-//go:build unix
+//go:build linux || darwin
 
 package pebble
 
 import (
 	"errors"
+	"hash/fnv"
+	"io"
 	"os"
 	"syscall"
 )
 
 // mapFile is the mapper of the operating system's files.
 func mapFile(path string, size int) (_ *mapping, err error) {
+	boot, err := bootID()
+	if err != nil {
+		return nil, err
+	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -33,9 +39,14 @@ func mapFile(path string, size int) (_ *mapping, err error) {
 	if err != nil {
 		return nil, os.NewSyscallError("mmap", err)
 	}
-	return &mapping{b, f.Sync, func() error {
-		return errors.Join(os.NewSyscallError("munmap", syscall.Munmap(b)), f.Close())
-	}}, nil
+	unmap := func() error { return errors.Join(os.NewSyscallError("munmap", syscall.Munmap(b)), f.Close()) }
+	return &mapping{b, hashBoot(boot), f.Sync, unmap}, nil
+}
+
+func hashBoot(id string) uint64 {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, id) // it never fails
+	return h.Sum64()
 }
 
 func writeZeros(f *os.File, size int) error {
