@@ -1,10 +1,10 @@
 package sessiond
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/sessiond/sessiond/storage"
@@ -28,17 +28,23 @@ type DB struct {
 // Get returns a copy of the value of key. If there is no such key, found is false and err
 // is nil; an empty value is found. See ErrWrongKind.
 func (db *DB) Get(ctx context.Context, key string) (value []byte, found bool, err error) {
-	k := db.key(key)
-	err = db.view(ctx, k, func(tx *storage.Tx) error {
-		var r storage.Record
-		r, found, err = tx.FindString(k)
-		value = bytes.Clone(r.Value)
-		return err
-	})
-	if err != nil {
-		return nil, false, err
+	value, found, err = db.AppendValue(ctx, nil, key)
+	if found && value == nil {
+		value = []byte{}
 	}
-	return value, found, nil
+	return value, found, err
+}
+
+// AppendValue is Get that appends the value to dst. It allocates nothing if dst has room for
+// the value and the session is in the cache. If there is no such key it returns dst.
+func (db *DB) AppendValue(ctx context.Context, dst []byte, key string) (value []byte, found bool, err error) {
+	c := db.call(key)
+	defer c.done()
+	c.value, c.have = dst, len(dst)
+	if err := db.run(ctx, db.store.keyspace.View, c.keys[:], c.get); err != nil {
+		return dst, false, err
+	}
+	return c.value, c.found, nil
 }
 
 // Set stores value under key with a time to live, whatever was there before. It does not
@@ -63,16 +69,11 @@ func (db *DB) Touch(ctx context.Context, key string, timeToLive time.Duration) (
 	if err := checkTTL(timeToLive); err != nil {
 		return false, err
 	}
-	k := db.key(key)
-	err = db.update(ctx, []storage.Key{k}, func(tx *storage.Tx) error {
-		err := tx.SetDeadline(k, deadline(tx.Now(), timeToLive))
-		found = err == nil
-		if errors.Is(err, storage.ErrNotFound) {
-			return nil
-		}
-		return err
-	})
-	return found && err == nil, err
+	c := db.call(key)
+	defer c.done()
+	c.timeToLive = timeToLive
+	err = db.run(ctx, db.store.keyspace.Update, c.keys[:], c.touch)
+	return c.found && err == nil, err
 }
 
 // Delete removes keys and returns how many there were. All of them go, or none.
@@ -121,6 +122,55 @@ func (db *DB) TTL(ctx context.Context, key string) (timeToLive time.Duration, fo
 
 func (db *DB) key(name string) storage.Key {
 	return storage.Key{DB: db.index, Name: []byte(name)}
+}
+
+// call is an operation on one key, used again and again so that it costs no allocation.
+type call struct {
+	keys       [1]storage.Key
+	value      []byte
+	have       int // bytes of it that were there before
+	timeToLive time.Duration
+	found      bool
+	get, touch func(*storage.Tx) error
+}
+
+// maxKeptName is the longest key whose space is kept for the next call.
+const maxKeptName = 1 << 10
+
+var calls = sync.Pool{New: func() any {
+	c := &call{}
+	c.get, c.touch = c.runGet, c.runTouch
+	return c
+}}
+
+func (db *DB) call(key string) *call {
+	c := calls.Get().(*call)
+	k := &c.keys[0]
+	k.DB, k.Name = db.index, append(k.Name[:0], key...)
+	return c
+}
+
+func (c *call) done() {
+	c.value, c.found = nil, false
+	if cap(c.keys[0].Name) <= maxKeptName {
+		calls.Put(c)
+	}
+}
+
+func (c *call) runGet(tx *storage.Tx) (err error) {
+	var r storage.Record
+	r, c.found, err = tx.FindString(c.keys[0])
+	c.value = append(c.value[:c.have], r.Value...) // it may be the second attempt
+	return err
+}
+
+func (c *call) runTouch(tx *storage.Tx) error {
+	err := tx.SetDeadline(c.keys[0], deadline(tx.Now(), c.timeToLive))
+	c.found = err == nil
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 func (db *DB) view(ctx context.Context, k storage.Key, fn func(*storage.Tx) error) error {

@@ -113,6 +113,25 @@ func TestDB_Get_Copies(t *testing.T) {
 }
 
 // Ensure that a key is there one millisecond before its deadline and gone at it, for every
+// Ensure that AppendValue appends, and gives back what it was handed if there is no such key.
+func TestDB_AppendValue(t *testing.T) {
+	t.Parallel()
+	store, _ := open(t, sessiond.Options{})
+	db, ctx := store.DB(1), t.Context()
+	if err := db.Set(ctx, "key", []byte("value"), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		key, want string
+		found     bool
+	}{{"key", "a value", true}, {"none", "a ", false}} {
+		got, found, err := db.AppendValue(ctx, []byte("a "), tt.key)
+		if string(got) != tt.want || found != tt.found || err != nil {
+			t.Errorf("AppendValue(%q) = %q, %v, %v", tt.key, got, found, err)
+		}
+	}
+}
+
 // method.
 func TestDB_Deadline(t *testing.T) {
 	t.Parallel()
