@@ -1,10 +1,6 @@
 package pebble
 
-import (
-	"bytes"
-
-	"github.com/sessiond/sessiond/storage"
-)
+import "github.com/sessiond/sessiond/storage"
 
 // deepPatience is for how many looks a deep first level is left alone to be merged.
 const deepPatience = 60
@@ -28,45 +24,6 @@ func (e *Engine) watchRoom() {
 	if _, err := e.db.AsyncFlush(); err != nil {
 		e.logger.Error("flush in the background", "err", err)
 	}
-}
-
-// squeeze has Pebble merge the table that has deleted most of what lies below it. By itself
-// Pebble merges what has grown too large; where nothing new is accepted that is soon nothing,
-// and what was deleted would be kept for ever.
-func (e *Engine) squeeze() {
-	r := e.room
-	if r.level.Load() == 0 || r.disk.Load() < r.floor() || !e.mayFlush() || !e.squeezing.CompareAndSwap(false, true) {
-		return
-	}
-	e.background.Go(func() {
-		defer e.squeezing.Store(false)
-		first, last, err := e.wasteful()
-		if err == nil && first != nil {
-			err = e.db.Compact(r.over, first, append(last, 0), false)
-		}
-		if err != nil && r.over.Err() == nil {
-			e.logger.Error("compact in the background", "err", err)
-		}
-	})
-}
-
-// wasteful returns the first and the last key of the table that has deleted most of what lies
-// below it, or nil if none has.
-func (e *Engine) wasteful() (first, last []byte, err error) {
-	levels, err := e.db.SSTables()
-	if err != nil {
-		return nil, nil, err
-	}
-	most := uint64(0)
-	for _, tables := range levels[:len(levels)-1] {
-		for i := range tables {
-			s := &tables[i].TableStats
-			if n := s.PointDeletionsBytesEstimate + s.RangeDeletionsBytesEstimate; n > most {
-				most, first, last = n, tables[i].Smallest.UserKey, tables[i].Largest.UserKey
-			}
-		}
-	}
-	return bytes.Clone(first), bytes.Clone(last), nil
 }
 
 // mayFlush reports whether Pebble would begin a flush at once. Else it holds up every commit

@@ -47,7 +47,6 @@ type Engine struct {
 	readers sync.Pool // of *reader
 	txns    sync.Pool // of *txn
 
-	squeezing  atomic.Bool // see squeeze
 	closed     atomic.Bool
 	serving    atomic.Bool           // Pebble has opened its part
 	failure    atomic.Pointer[error] // nil as long as all is well

@@ -252,8 +252,11 @@ func (r *room) attempt(category vfs.DiskWriteCategory, n int, write func() error
 			if r.crowds() {
 				r.refuse(extends)
 			}
-			// Pebble leaves what failed alone for half a minute, but not what was called off.
-			err = fmt.Errorf("%w: %w", pebbledb.ErrCancelledCompaction, err)
+			// Pebble begins what was called off at once again, before all others. What failed it
+			// leaves alone for half a minute, and merges what Engine.squeeze asks for.
+			if !r.squeezer.running.Load() {
+				err = fmt.Errorf("%w: %w", pebbledb.ErrCancelledCompaction, err)
+			}
 		}
 		return err
 	case categoryFlush:

@@ -56,6 +56,8 @@ type room struct {
 	unmerged atomic.Int64 // bytes of the first level, as of the last look
 	patience atomic.Int64 // looks that found the first level deep, since the last flush
 
+	squeezer squeezer
+
 	mu sync.Mutex // held while measuring; a caller may hold stripes, and must none of Pebble's locks
 }
 
