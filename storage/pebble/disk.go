@@ -40,6 +40,7 @@ type written struct {
 	depth    int64 // how many tables of the first level lie above each other
 	unmerged int64 // bytes of the first level
 	settled  bool  // no table in memory waits to be written
+	aside    bool  // Pebble leaves tables alone because merging them did not fit
 }
 
 func (e *Engine) written() written {
@@ -52,6 +53,7 @@ func (e *Engine) written() written {
 		depth:    int64(m.Levels[0].Sublevels),
 		unmerged: m.Levels[0].TablesSize,
 		settled:  m.MemTable.Count == 1,
+		aside:    m.Compact.NumProblemSpans > 0,
 	}
 }
 

@@ -54,6 +54,7 @@ type room struct {
 	cramped  atomic.Bool  // a compaction did not fit
 	depth    atomic.Int64 // of the first level, at most
 	unmerged atomic.Int64 // bytes of the first level, as of the last look
+	aside    atomic.Bool  // see written, as of the last look
 	patience atomic.Int64 // looks that found the first level deep, since the last flush
 
 	squeezer squeezer
@@ -280,6 +281,7 @@ func (r *room) measure() {
 		w := r.written()
 		r.depth.Store(w.depth)
 		r.unmerged.Store(w.unmerged)
+		r.aside.Store(w.aside)
 		if w.settled { // Pebble calls it an error if what it wrote out was empty
 			r.stuck.Store(false)
 		}

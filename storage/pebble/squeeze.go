@@ -3,10 +3,9 @@ package pebble
 import (
 	"bytes"
 	"cmp"
+	"math"
 	"slices"
 	"sync/atomic"
-
-	pebbledb "github.com/cockroachdb/pebble/v2"
 )
 
 // squeezer is what Engine.squeeze keeps from one look at the room to the next.
@@ -20,16 +19,17 @@ const squeezePause = 60
 
 // squeeze has Pebble merge a table that has deleted much of what lies below it. By itself
 // Pebble merges what has grown too large; where nothing new is accepted that is soon nothing,
-// and what was deleted would be kept for ever.
+// and what was deleted would be kept for ever. It goes on as long as Pebble leaves alone what
+// did not fit before.
 func (e *Engine) squeeze() {
 	r, s := e.room, &e.room.squeezer
-	if r.level.Load() == 0 || r.disk.Load() < r.floor() || !e.mayFlush() ||
+	if r.level.Load() == 0 && !r.aside.Load() || r.disk.Load() < r.floor() || !e.mayFlush() ||
 		s.pause.Add(-1) >= 0 || !s.running.CompareAndSwap(false, true) {
 		return
 	}
 	e.background.Go(func() {
 		defer s.running.Store(false)
-		keys, err := e.wasteful()
+		keys, err := e.worthMerging()
 		for _, key := range keys {
 			if err = e.merge(key); !isFull(err) {
 				break
@@ -44,25 +44,36 @@ func (e *Engine) squeeze() {
 	})
 }
 
-// wasteful returns the first keys of the tables that can be merged with others, those first
-// that have deleted most of what lies below them. Those that have deleted nothing come last:
-// once they are out of the way there may be room for the others. If no table has deleted
-// anything it returns nil.
-func (e *Engine) wasteful() ([][]byte, error) {
+// worthMerging returns the first keys of the tables that can be merged with others, the most
+// useful first: those of a deep first level, then those that have deleted most of what lies
+// below them. The others come last: once they are out of the way there may be room for those.
+// If there are only others it returns nil.
+func (e *Engine) worthMerging() ([][]byte, error) {
 	levels, err := e.db.SSTables()
 	if err != nil {
 		return nil, err
 	}
-	tables := slices.Concat(levels[:len(levels)-1]...)
-	deleted := func(t pebbledb.SSTableInfo) uint64 {
-		return t.TableStats.PointDeletionsBytesEstimate + t.TableStats.RangeDeletionsBytesEstimate
+	type table struct {
+		key   []byte
+		worth uint64
 	}
-	slices.SortStableFunc(tables, func(a, b pebbledb.SSTableInfo) int { return cmp.Compare(deleted(b), deleted(a)) })
-	var keys [][]byte
-	if len(tables) > 0 && deleted(tables[0]) > 0 {
-		for _, t := range tables {
-			keys = append(keys, t.Smallest.UserKey)
+	var tables []table
+	for level, infos := range levels[:len(levels)-1] {
+		for _, t := range infos {
+			worth := t.TableStats.PointDeletionsBytesEstimate + t.TableStats.RangeDeletionsBytesEstimate
+			if level == 0 && e.room.deep() {
+				worth = math.MaxUint64
+			}
+			tables = append(tables, table{t.Smallest.UserKey, worth})
 		}
+	}
+	slices.SortStableFunc(tables, func(a, b table) int { return cmp.Compare(b.worth, a.worth) })
+	if len(tables) == 0 || tables[0].worth == 0 {
+		return nil, nil
+	}
+	keys := make([][]byte, len(tables))
+	for i, t := range tables {
+		keys[i] = t.key
 	}
 	return keys, nil
 }

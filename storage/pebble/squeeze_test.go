@@ -31,7 +31,7 @@ func TestSqueeze_NarrowRoom(t *testing.T) {
 	if err := e.db.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	leaveRoom(e, fs, e.room.floor()+256<<10)
+	leaveRoom(e, fs, e.room.floor()+512<<10)
 	defer keepMoving(clock)()
 	eventually(t, "space is given back", func() bool {
 		tables := e.db.Metrics().Total()
