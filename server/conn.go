@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"runtime/debug"
 	"sync"
@@ -34,6 +35,7 @@ type conn struct {
 	srv    *Server
 	id     int64
 	net    net.Conn
+	socket io.ReadWriter // how net is read and written
 	in     frames
 	out    reply           // replies that were not sent yet
 	owed   storage.Barrier // what must be safe before they are sent
@@ -94,7 +96,8 @@ const (
 )
 
 func newConn(srv *Server, id int64, nc net.Conn) *conn {
-	c := &conn{srv: srv, id: id, net: nc, in: newFrames(nc), opened: srv.keyspace.Now()}
+	c := &conn{srv: srv, id: id, net: nc, socket: newSocket(nc), opened: srv.keyspace.Now()}
+	c.in = newFrames(c.socket)
 	c.in.strangers.of = srv.strangers
 	c.in.members.of, c.out.held.of, c.queuedHeld.of = srv.members, srv.members, srv.members
 	c.step = c.runStep
@@ -274,7 +277,7 @@ func (c *conn) send(b []byte) error {
 		if err := c.extendWriteDeadline(); err != nil {
 			return err
 		}
-		if _, err := c.net.Write(piece); err != nil {
+		if _, err := c.socket.Write(piece); err != nil {
 			return err
 		}
 	}
