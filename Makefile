@@ -26,11 +26,12 @@ unit: ## the tests of the module, quickly
 	go test ./...
 
 # Under the race detector Pebble takes a stack for each use of a table. These tests use many,
-# one after the other, and so run without it.
+# one after the other, and so run without it. It also does not let the server use its sockets.
 SEQUENTIAL = ^Test(Damage|Repair|Salvage|Check|Room_Quota)
 race: ## the tests of the module under the race detector
 	go test -race -timeout $(TIMEOUT) -skip '$(SEQUENTIAL)' ./...
 	go test -run '$(SEQUENTIAL)' ./storage/pebble
+	go test ./server
 
 compat: ## the black-box tests: real clients, redis-server, kill -9
 	cd compat_test && go vet ./... && go test -race -count=1 -timeout $(TIMEOUT) ./...
