@@ -37,21 +37,35 @@ type growth struct {
 	*tableRun
 	srv      *server
 	sessions population // all of them, at the end
-	// By number of sessions: the cost of the mix, and of GET alone.
-	points   []int
-	mix, get [][]float64
+	points   []int      // numbers of sessions
+	series   []series
 }
 
-var (
-	randomGet = load{name: "GET", connections: 50, mix: onlyGet}
-	// growthSteps divide the sessions at the end into the points where costs are measured.
-	growthSteps = []int{1000, 100, 10, 1}
-)
+// series is what one load costs at each point.
+type series struct {
+	row  string
+	load load
+	// active is how many of the sessions the load is about. Zero means all there are.
+	active int
+	base   int         // the point with whose cost the others are compared
+	target target      // of the last point
+	costs  [][]float64 // CPU per op, in seconds
+}
+
+// growthSteps divide the sessions at the end into the points where costs are measured.
+var growthSteps = []int{1000, 100, 10, 1}
 
 // runGrowth measures what changes with the number of sessions, and should not.
 func runGrowth(ctx context.Context, t *tableRun, s setting) (lines []line, err error) {
 	err = t.with(ctx, s, population{}, func(srv *server) error {
 		g := &growth{tableRun: t, srv: srv, sessions: t.population(t.sessions, sizes{512})}
+		active := max(g.sessions.count/growthSteps[0], 1)
+		get := load{name: "GET", connections: 50, mix: onlyGet}
+		g.series = []series{
+			{row: "mix, the same " + thousands(active) + " active of", load: plainMix, active: active},
+			{row: "mix, all active of", load: plainMix},
+			{row: "GET of a random one of", load: get, base: 1, target: ratioAtMost(4)},
+		}
 		if err := g.grow(ctx); err != nil {
 			return err
 		}
@@ -79,29 +93,33 @@ func (g *growth) grow(ctx context.Context) error {
 		if err := g.srv.settle(ctx); err != nil {
 			return err
 		}
-		mix, err := g.costs(ctx, plainMix, p)
-		if err != nil {
-			return err
+		g.points = append(g.points, p.count)
+		for i := range g.series {
+			if err := g.extend(ctx, &g.series[i], p); err != nil {
+				return err
+			}
 		}
-		get, err := g.costs(ctx, randomGet, p)
-		if err != nil {
-			return err
-		}
-		g.progress.step("  %d sessions: mix %s, GET %s of CPU per op", p.count, timeUnit(median(mix)), timeUnit(median(get)))
-		g.points, g.mix, g.get = append(g.points, p.count), append(g.mix, mix), append(g.get, get)
 	}
 	return nil
 }
 
-func (g *growth) costs(ctx context.Context, l load, p population) (costs []float64, err error) {
+// extend measures a series at the point where there are the sessions p.
+func (g *growth) extend(ctx context.Context, s *series, p population) error {
+	all := p.count
+	if s.active > 0 {
+		p.count = s.active
+	}
+	var costs []float64
 	for range g.rounds {
-		r, err := l.run(ctx, g.srv, p, g.interval)
+		r, err := s.load.run(ctx, g.srv, p, g.interval)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		costs = append(costs, r.cpuPerOp())
 	}
-	return costs, nil
+	g.progress.step("  %s %s: %s of CPU per op", s.row, count(all), timeUnit(median(costs)))
+	s.costs = append(s.costs, costs)
+	return nil
 }
 
 // kills returns how long the server took to its first reply after each kill -9.
@@ -120,15 +138,14 @@ func (g *growth) kills(ctx context.Context) (replies []float64, err error) {
 
 func (g *growth) lines(resident float64, replies []float64) (lines []line) {
 	last := len(g.points) - 1
-	for i := range g.points {
-		lines = append(lines, g.compared("mix", g.mix, i, 0))
-	}
-	for i := range g.points {
-		l := g.compared("GET of a random session", g.get, i, 1)
-		if i == last {
-			l.target = ratioAtMost(4)
+	for _, s := range g.series {
+		for i := range g.points {
+			l := g.compared(s, i)
+			if i == last {
+				l.target = s.target
+			}
+			lines = append(lines, l)
 		}
-		lines = append(lines, l)
 	}
 	row := count(g.points[last])
 	return append(lines,
@@ -139,21 +156,23 @@ func (g *growth) lines(resident float64, replies []float64) (lines []line) {
 	)
 }
 
-// compared returns a line that sets the cost at a point beside that at another.
-func (g *growth) compared(row string, costs [][]float64, point, base int) line {
+// compared returns a line that sets the cost at a point beside that at the base.
+func (g *growth) compared(s series, point int) line {
 	return line{
-		row: row + ", " + count(g.points[point]), figure: "CPU per op", unit: timeUnit,
-		ours: costs[point], oursName: g.srv.name,
-		against: costs[base], againstName: count(g.points[base]),
+		row: s.row + " " + count(g.points[point]), figure: "CPU per op", unit: timeUnit,
+		ours: s.costs[point], oursName: g.srv.name,
+		against: s.costs[s.base], againstName: count(g.points[s.base]),
 	}
 }
 
-// count writes a number of sessions with a comma at each thousand.
-func count(n int) string {
+func count(n int) string { return thousands(n) + " sessions" }
+
+// thousands writes a number with a comma at each thousand.
+func thousands(n int) string {
 	digits := fmt.Sprint(n)
 	var parts []string
 	for ; len(digits) > 3; digits = digits[:len(digits)-3] {
 		parts = append([]string{digits[len(digits)-3:]}, parts...)
 	}
-	return strings.Join(append([]string{digits}, parts...), ",") + " sessions"
+	return strings.Join(append([]string{digits}, parts...), ",")
 }
