@@ -47,7 +47,7 @@ func TestRun(t *testing.T) {
 		},
 		{
 			"large", "large --quick --sessions 1000 --redis --rows sessiond",
-			[]string{"mix, 1,000 sessions", "(10 sessions)", "resident memory", "first reply after kill -9"}, "redis everysec",
+			[]string{"mix, the same 1 active of 1,000 sessions", "mix, all active of 1,000 sessions", "(10 sessions)", "resident memory", "first reply after kill -9"}, "redis everysec",
 		},
 		{
 			"restart", "restart --sessions 500 --rounds 1 --redis --seconds 0.2 --dir " + kept,
