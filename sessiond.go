@@ -221,13 +221,21 @@ func (s *Store) startSweeper() {
 	sweeper := ttl.Sweeper{
 		Clock:   s.clock,
 		Sweep:   s.engine.Sweep,
+		Budget:  sweepWindow,
 		OnError: s.logSweepError,
 		OnStep:  s.logStep,
 	}
 	s.sweeper.Go(func() { sweeper.Run(ctx) })
 }
 
+// sweepWindow is how many index entries are put in the order of their records at a time: the
+// more, the fewer blocks are read twice. This many take a few MiB.
+const sweepWindow = 16 << 10
+
 func (s *Store) logSweepError(err error) {
+	if errors.Is(err, storage.ErrFull) {
+		return // the engine says so itself
+	}
 	s.options.Logger.Error("ended sessions could not be removed; they will be later", "err", err)
 }
 

@@ -39,8 +39,8 @@ type Engine interface {
 	// comes due (ttl.Never if there is none). A record is removed only if its own
 	// deadline is due when looked at under the key's lock. If n is below budget and next is
 	// not due, then no record is left that was due at now and was stored by an Update whose
-	// fn was called before Sweep; and no fn that is called later sees one. Sweep is for one
-	// goroutine.
+	// fn was called before Sweep; and no fn that is called later sees one. The error is
+	// ErrFull if there is not even room to remove. Sweep is for one goroutine.
 	//
 	// A now before that of the last Sweep says that time goes back. Sweep then returns once
 	// everything that was removed so far is on stable storage.

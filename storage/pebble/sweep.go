@@ -37,10 +37,11 @@ type index struct {
 	saved ttl.Instant // as on disk
 
 	// The sweeper's own.
-	from   []byte // no valid entry below, but for low
-	peeked bool   // ahead is true
-	batch  []filed
-	keys   []byte // the memory of batch
+	from   []byte  // no valid entry below, but for low
+	peeked bool    // ahead is true
+	batch  []filed // the window
+	keys   []byte  // the memory of batch
+	key    []byte  // scratch
 
 	last ttl.Instant // when the last sweep was; seen at first
 }
@@ -69,21 +70,6 @@ func (x *index) lower(b *pebbledb.Batch, due ttl.Instant) error {
 	return saveFence(b, due)
 }
 
-// filed is an index entry that came due.
-type filed struct {
-	key   []byte
-	due   ttl.Instant
-	place place
-	name  []byte // part of key
-
-	// What became of it.
-	fate fate
-	now  entry // if it was extended
-}
-
-// sweepChunk is how many entries are dealt with under one set of stripes.
-const sweepChunk = 128
-
 // Sweep implements storage.Engine.
 //
 // Index entries are deleted one by one: a range tombstone for each batch is cheaper to
@@ -95,7 +81,7 @@ func (e *Engine) Sweep(ctx context.Context, now ttl.Instant, budget int) (n int,
 		return 0, ttl.Never, err
 	}
 	if e.room.refuses(ends) {
-		return 0, ttl.Never, nil // it will be called again
+		return 0, ttl.Never, storage.ErrFull
 	}
 	if err := e.moveFence(now); err != nil {
 		return 0, ttl.Never, err
@@ -128,33 +114,6 @@ func (e *Engine) Sweep(ctx context.Context, now ttl.Instant, budget int) (n int,
 	}
 	next, err = e.peek(it)
 	return n, next, err
-}
-
-// sweepDue deals with up to budget entries that are due. It leaves the iterator at the next
-// one, or at its limit if none is left.
-func (e *Engine) sweepDue(ctx context.Context, it *pebbledb.Iterator, now ttl.Instant, budget int) (n int, err error) {
-	x := &e.index
-	limit := appendIndexStart(nil, max(now, 0)+1)
-	it.SeekGEWithLimit(x.from, limit)
-	for n < budget && it.Valid() && !e.room.refuses(ends) {
-		if err := e.stalls.wait(ctx); err != nil {
-			return n, err
-		}
-		if err := ctx.Err(); err != nil {
-			return n, err
-		}
-		if err := e.collect(it, limit, min(budget-n, sweepChunk)); err != nil {
-			return n, err
-		}
-		if err := e.sweepBatch(now); err != nil {
-			return n, err
-		}
-		n += len(x.batch)
-	}
-	if !it.Valid() && it.Error() == nil {
-		x.from = appendIndexStart(x.from[:0], x.line())
-	}
-	return n, nil
 }
 
 // peek returns when the next entry comes due.
@@ -227,129 +186,12 @@ func (e *Engine) rewind(fence ttl.Instant) ([]byte, error) {
 	return appendIndexStart(nil, fence), nil
 }
 
-// collect moves up to most entries from the iterator to index.batch.
-func (e *Engine) collect(it *pebbledb.Iterator, limit []byte, most int) error {
-	x := &e.index
-	x.batch, x.keys = x.batch[:0], x.keys[:0]
-	for ; it.Valid() && len(x.batch) < most; it.NextWithLimit(limit) {
-		start := len(x.keys)
-		x.keys = append(x.keys, it.Key()...)
-		f := filed{key: x.keys[start:len(x.keys):len(x.keys)]}
-		var ok bool
-		if f.due, f.place, f.name, ok = splitIndex(f.key); !ok {
-			return errIndexKey(f.key)
-		}
-		x.batch = append(x.batch, f)
-	}
-	if err := it.Error(); err != nil {
-		return readError("sweep", err)
-	}
-	return nil
-}
-
-// sweepBatch settles the entries of index.batch under the stripes of their records.
-func (e *Engine) sweepBatch(now ttl.Instant) error {
-	x := &e.index
-	var held stripeSet
-	for i := range x.batch {
-		held.add(stripeOf(x.batch[i].place.hash()))
-	}
-	held.lock(&e.stripes)
-	defer held.unlock(&e.stripes)
-	b := e.db.NewBatch()
-	var diffs []difference
-	var key []byte
-	for i := range x.batch {
-		f := &x.batch[i]
-		key = appendPosition(key[:0], prefixEntry, f.place, f.name)
-		rec, found, err := e.entry(key)
-		if err != nil {
-			return err
-		}
-		if err := f.decide(b, rec, found, now); err != nil {
-			return err
-		}
-		switch f.fate {
-		case removed:
-			diffs = addDifference(diffs, f.place.space(), storage.Count{Records: -1, Expiring: -1})
-		case extended:
-			x.notice(rec.deadline)
-		}
-	}
-	for _, d := range diffs {
-		if err := b.Merge(numbered(keyCount, d.space), encodeCount(d.count), nil); err != nil {
-			return err
-		}
-	}
-	last := x.batch[len(x.batch)-1]
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.saved = earlier(x.low, last.due)
-	seen := e.Seen()
-	if len(diffs) > 0 && now > seen {
-		seen = now
-		if err := saveSeen(b, seen); err != nil {
-			return err
-		}
-	}
-	if err := errors.Join(saveFence(b, x.saved), e.applySwept(b, diffs)); err != nil {
-		return err
-	}
-	x.seen.Store(int64(seen))
-	x.from = append(append(x.from[:0], last.key...), 0)
-	for i := range x.batch {
-		x.batch[i].show(&e.front)
-	}
-	return nil
-}
-
-// show brings the front to what was applied.
-func (f *filed) show(front *front) {
-	switch f.fate {
-	case removed:
-		front.drop(f.place, f.name)
-	case extended:
-		front.put(f.place, f.name, f.now, nil, false)
-	}
-}
-
 // earlier returns the lower of two instants, where Never stands for none.
 func earlier(a, b ttl.Instant) ttl.Instant {
 	if a == ttl.Never || (b != ttl.Never && b < a) {
 		return b
 	}
 	return a
-}
-
-// fate is what becomes of a record whose index entry came due.
-type fate int
-
-const (
-	unrelated fate = iota // the entry was stale
-	removed
-	extended
-)
-
-// decide writes to b what becomes of an index entry that is due, given the record under its
-// key.
-func (f *filed) decide(b *pebbledb.Batch, rec entry, found bool, now ttl.Instant) error {
-	f.fate = unrelated
-	if err := b.Delete(f.key, nil); err != nil {
-		return err
-	}
-	switch {
-	case !found || rec.indexed != f.due:
-		return nil
-	case rec.deadline.Due(now):
-		f.fate = removed
-		err := deletePosition(b, prefixEntry, f.place, f.name)
-		return errors.Join(err, deletePosition(b, prefixValue, f.place, f.name))
-	default:
-		f.fate, f.now = extended, rec
-		f.now.indexed = rec.deadline
-		err := setEntry(b, f.place, f.name, f.now)
-		return errors.Join(err, setIndex(b, f.now.indexed, f.place, f.name))
-	}
 }
 
 func saveFence(b *pebbledb.Batch, fence ttl.Instant) error {
