@@ -49,15 +49,22 @@ lint: ## gofmt, vet, staticcheck, errcheck and the rules of this repository
 	go run $(ERRCHECK) -ignoretests -exclude .errcheck ./...
 	go test -count=1 ./internal/...
 
-# The go command at times calls it a failure that time ran out in the middle of an input. A
-# real one has left its input in testdata, where the second run finds it.
+# The tests of a package are built once for all of its targets. A run at times calls it a failure
+# that time ran out in the middle of an input; a real one has left its input in testdata, where
+# the second run finds it.
+FUZZDIR = $(CURDIR)/dist/fuzz
 fuzz: ## each fuzz target for FUZZTIME (60s; a quick run: make fuzz FUZZTIME=10s)
-	@for pkg in $$(go list ./...); do \
-		go test -list '^Fuzz' $$pkg | sed -n "s|^Fuzz.*|$$pkg &|p"; \
-	done | xargs -P $(FUZZJOBS) -L 1 sh -c ' \
-		out=$$(go test -run "^$$" -fuzz "^$$1\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x -parallel 1 $$0 2>&1) || \
-		go test -count=1 -run "^$$1\$$" $$0 || { echo "$$out"; exit 1; }; \
-		echo "$$1: $$(echo "$$out" | grep execs: | tail -1)"'
+	@mkdir -p $(FUZZDIR); : > $(FUZZDIR)/targets; \
+	for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs dirname | sort -u); do \
+		bin=$(FUZZDIR)/$$(basename $$pkg).test; \
+		go test -c -fuzz . -o $$bin $$pkg || exit 1; \
+		$$bin -test.list '^Fuzz' | sed "s|.*|$$pkg $$bin &|" >> $(FUZZDIR)/targets; \
+	done; \
+	xargs -P $(FUZZJOBS) -L 1 sh -c 'cd $$0; \
+		out=$$($$1 -test.run "^$$" -test.fuzz "^$$2\$$" -test.fuzztime $(FUZZTIME) -test.fuzzminimizetime 100x \
+			-test.parallel 1 -test.fuzzcachedir $$(go env GOCACHE)/fuzz 2>&1) || \
+		$$1 -test.run "^$$2\$$" || { echo "$$out"; exit 1; }; \
+		echo "$$2: $$(echo "$$out" | grep execs: | tail -1)"' < $(FUZZDIR)/targets
 
 hostile: ## the attacks on a running server, ten times the size
 	cd compat_test && SESSIOND_HOSTILE_SCALE=10 go test -count=1 -timeout 1h -run Hostile .
