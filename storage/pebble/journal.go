@@ -310,6 +310,9 @@ func (j *journal) keep(c *cell) (kept bool) {
 	if j.mapped == nil || j.used[j.active]+size > journalHalf {
 		return false
 	}
+	if j.used[j.active] < halfHead {
+		return false // the store opens: what is there is still needed
+	}
 	j.buf = n.append(j.buf[:0])
 	return j.guard(func(m *mapping) {
 		half := m.b[j.active*journalHalf:][:journalHalf]

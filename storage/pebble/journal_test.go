@@ -199,6 +199,25 @@ func TestJournal_After(t *testing.T) {
 	}
 }
 
+// Ensure that changes which are made again while a store opens are not written over those in the
+// journal: the process may end before the log has them.
+func TestJournal_IsReadFirst(t *testing.T) {
+	t.Parallel()
+	fs, m := vfs.NewCrashableMem(), &mapped{}
+	e := openTest(t, fs, Options{Durability: storage.EverySec, Clock: ttl.NewManual(1), mapFile: m.open})
+	defer closeTest(t, e)
+	syncTo(t, e, put(t, e, "name", "value", 1000))
+	setDeadline(t, e, "name", 2000)
+	before := m.after(e)
+	e.journal.used = [2]int{} // as while it opens
+	if !waits(e, setDeadline(t, e, "name", 3000)) {
+		t.Error("a change that is made while the store opens waits for nothing")
+	}
+	if !bytes.Equal(m.after(e).b, before.b) {
+		t.Error("it was written over what the journal held")
+	}
+}
+
 // Ensure that a record is found after its database has got another number.
 func TestJournal_AfterSwap(t *testing.T) {
 	t.Parallel()
