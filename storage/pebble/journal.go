@@ -202,6 +202,7 @@ func (e *Engine) openJournal(dir string, opts Options) error {
 	if err != nil {
 		return nil
 	}
+	j.used = [2]int{journalHalf, journalHalf} // nothing is kept in them before they were read
 	if err := e.repeatJournal(); err != nil {
 		return errors.Join(fmt.Errorf("%s: %w", journalName, err), j.mapped.close())
 	}
@@ -309,9 +310,6 @@ func (j *journal) keep(c *cell) (kept bool) {
 	defer j.mu.Unlock()
 	if j.mapped == nil || j.used[j.active]+size > journalHalf {
 		return false
-	}
-	if j.used[j.active] < halfHead {
-		return false // the store opens: what is there is still needed
 	}
 	j.buf = n.append(j.buf[:0])
 	return j.guard(func(m *mapping) {

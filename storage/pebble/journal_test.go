@@ -208,14 +208,25 @@ func TestJournal_IsReadFirst(t *testing.T) {
 	defer closeTest(t, e)
 	syncTo(t, e, put(t, e, "name", "value", 1000))
 	setDeadline(t, e, "name", 2000)
-	before := m.after(e)
-	e.journal.used = [2]int{} // as while it opens
-	if !waits(e, setDeadline(t, e, "name", 3000)) {
-		t.Error("a change that is made while the store opens waits for nothing")
+	left := m.after(e)
+	before := bytes.Clone(left.b)
+	disk := &countingFS{FS: fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kill, RNG: rand.New(rand.NewPCG(1, 2))})}
+	opening, syncs := true, 0
+	var look func() // in each sync of the log
+	look = func() {
+		disk.during.Store(&look)
+		if syncs++; opening && !bytes.Equal(left.b, before) {
+			t.Error("the journal was written to before the log had what it holds")
+		}
 	}
-	if !bytes.Equal(m.after(e).b, before.b) {
-		t.Error("it was written over what the journal held")
+	disk.during.Store(&look)
+	survivor := openTest(t, disk, Options{Durability: storage.EverySec, mapFile: left.open})
+	opening = false
+	disk.during.Store(nil)
+	if rec, _ := get(t, survivor, "name"); rec.Deadline != 2000 || syncs == 0 {
+		t.Errorf("deadline %d after %d syncs, want 2000 after one or more", rec.Deadline, syncs)
 	}
+	closeTest(t, survivor)
 }
 
 // Ensure that a record is found after its database has got another number.
