@@ -260,6 +260,8 @@ type ledger struct {
 	// maybe holds the worlds that what was under way could have led to; empty means none
 	// was under way.
 	maybe []world
+	// pending are the steps that were under way.
+	pending []step
 	// serial makes every value unlike all others.
 	serial       int
 	acknowledged int // changes the server confirmed
@@ -447,7 +449,7 @@ func (l *ledger) before(s step) string {
 // cut notes the steps that were sent and not answered: any number of them, from the first
 // on, may have happened.
 func (l *ledger) cut(steps []step, under span) {
-	l.maybe = nil
+	l.maybe, l.pending = nil, steps
 	worlds := []world{l.known}
 	for _, s := range steps {
 		var next []world
@@ -467,6 +469,7 @@ type verdict struct {
 	lost    []string // acknowledged changes that are missing
 	back    []string // ended sessions that are readable
 	moved   []string // deadlines that are not the ones acknowledged
+	worlds  []string // of the ledgers with a fault: what each possible world says, and what led there
 }
 
 func (v *verdict) add(other verdict) {
@@ -474,6 +477,7 @@ func (v *verdict) add(other verdict) {
 	v.lost = append(v.lost, other.lost...)
 	v.back = append(v.back, other.back...)
 	v.moved = append(v.moved, other.moved...)
+	v.worlds = append(v.worlds, other.worlds...)
 }
 
 func (v verdict) faults() int { return len(v.lost) + len(v.back) + len(v.moved) }
@@ -487,8 +491,29 @@ func (l *ledger) judge(shown world, under span) verdict {
 			best = v
 		}
 	}
-	l.known, l.maybe = maps.Clone(shown), nil
+	if best.faults() > 0 {
+		best.worlds = []string{l.explain(shown, under)}
+	}
+	l.known, l.maybe, l.pending = maps.Clone(shown), nil, nil
 	return best
+}
+
+// explain returns what is wrong in each of the possible worlds, and what the connection did
+// last: the best of the worlds is not always the one the server meant.
+func (l *ledger) explain(shown world, under span) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "connection %d, looked at in %d..%d:\n", l.owner, under.from, under.to)
+	for i, w := range append([]world{l.known}, l.maybe...) {
+		v := l.compare(w, shown, under)
+		fmt.Fprintf(&b, "possible world %d: lost %q, back %q, moved %q\n", i, v.lost, v.back, v.moved)
+	}
+	for _, line := range l.recent {
+		fmt.Fprintf(&b, "acknowledged: %s\n", line)
+	}
+	for _, s := range l.pending {
+		fmt.Fprintf(&b, "under way: %.60q\n", s.commands)
+	}
+	return b.String()
 }
 
 func (l *ledger) compare(want, shown world, under span) verdict {

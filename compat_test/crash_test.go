@@ -211,6 +211,7 @@ func (c *crash) check() verdict {
 		}
 	}
 	if c.t.Failed() {
+		c.t.Logf("%s\n%s", strings.Join(v.worlds, "\n"), c.server.Log())
 		c.t.FailNow() // what follows would only repeat it
 	}
 	c.checkCount(conn, 0)
