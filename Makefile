@@ -75,10 +75,11 @@ diff: ## 200000 random commands, compared with redis-server
 crash: ## 200 rounds of kill -9 and the like in each mode of durability
 	cd compat_test && SESSIOND_CRASH_ROUNDS=200 go test -v -count=1 -timeout 1h -run 'TestCrash|TestLedger' .
 
-# The file system is in memory, and the power of it is cut; so it needs no disk and no root.
-powercut: ## 1000 power cuts for each durability, an end and a failure at each file operation
-	SESSIOND_POWER_CUTS=1000 SESSIOND_CRASH_POINTS=1 SESSIOND_DISK_FAILURES=1 \
-		go test -v -count=1 -timeout 1h -run 'TestPowerCut|TestCrashPoint|TestBadDisk' ./storage/pebble
+# The file system is in memory, and the power of it is cut, or the process ends that has it; so
+# this needs no disk and no root.
+powercut: ## 1000 power cuts and 10000 ends for each durability, one and a failure at each file operation
+	SESSIOND_POWER_CUTS=1000 SESSIOND_KILLS=10000 SESSIOND_CRASH_POINTS=1 SESSIOND_DISK_FAILURES=1 \
+		go test -v -count=1 -timeout 1h -run 'TestPowerCut|TestJournal_AnyMoment|TestCrashPoint|TestBadDisk' ./storage/pebble
 
 linear: ## 1000 concurrent histories in each mode, with kill -9, checked for linearizability
 	cd compat_test && SESSIOND_LINEAR_HISTORIES=1000 go test -v -count=1 -timeout 2h -run 'TestLinear' .
