@@ -77,7 +77,7 @@ crash: ## 200 rounds of kill -9 and the like in each mode of durability
 
 # The file system is in memory, and the power of it is cut, or the process ends that has it; so
 # this needs no disk and no root.
-powercut: ## 1000 power cuts and 10000 ends for each durability, one and a failure at each file operation
+powercut: ## 1000 power cuts and 10000 kills for each durability, a cut and a failure at each file operation
 	SESSIOND_POWER_CUTS=1000 SESSIOND_KILLS=10000 SESSIOND_CRASH_POINTS=1 SESSIOND_DISK_FAILURES=1 \
 		go test -v -count=1 -timeout 1h -run 'TestPowerCut|TestJournal_AnyMoment|TestCrashPoint|TestBadDisk' ./storage/pebble
 

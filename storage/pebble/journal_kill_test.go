@@ -1,7 +1,6 @@
 package pebble
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -92,21 +91,16 @@ func (c *client) change(tx storage.Txn, some []spot) error {
 	now := c.clock.Now()
 	x := change{flush: -1}
 	for _, s := range some {
-		rec, found, err := tx.Get(s.key())
+		remains, err := c.world.hold(c.t, tx, s, now)
 		if err != nil {
 			return err
 		}
-		dead := found && rec.Deadline.Due(now)
-		want, alive := c.world.alive(s, now)
-		if found = found && !dead; found != alive || found && (string(rec.Value) != want.value || rec.Deadline != want.deadline) {
-			c.t.Errorf("%v is there: %v until %d, want %v until %d", s, found, rec.Deadline, alive, want.deadline)
-		}
-		if dead { // see storage.Keyspace
+		if remains { // see storage.Keyspace
 			if err := tx.Delete(s.key()); err != nil {
 				return err
 			}
 		}
-		e := c.plan(s, want, found, now)
+		e := c.plan(s, now)
 		if err := e.run(tx); err != nil {
 			return err
 		}
@@ -119,7 +113,8 @@ func (c *client) change(tx storage.Txn, some []spot) error {
 	return nil
 }
 
-func (c *client) plan(s spot, was image, found bool, now ttl.Instant) edit {
+func (c *client) plan(s spot, now ttl.Instant) edit {
+	was, found := c.world.alive(s, now)
 	soon, late := now+1+ttl.Instant(c.rng.IntN(30)), now+100_000+ttl.Instant(c.rng.IntN(100_000))
 	deadline := []ttl.Instant{late, late, late, soon, ttl.Never}[c.rng.IntN(5)]
 	switch kind := c.rng.IntN(10); {
@@ -137,27 +132,6 @@ func (c *client) plan(s spot, was image, found bool, now ttl.Instant) edit {
 	}
 }
 
-// run makes the edit.
-func (e *edit) run(tx storage.Txn) error {
-	switch {
-	case !e.exists:
-		return tx.Delete(e.spot.key())
-	case e.move:
-		return tx.SetDeadline(e.spot.key(), e.to.deadline)
-	default:
-		return tx.Put(e.spot.key(), storage.Record{Kind: storage.KindString, Value: []byte(e.to.value), Deadline: e.to.deadline})
-	}
-}
-
-// promised returns what the client may find if the process ends while end runs.
-func (c *client) promised(end func()) promise {
-	told := c.promise().told
-	end()
-	p := c.promise()
-	p.told = told
-	return p
-}
-
 func (c *client) promise() promise {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -171,24 +145,29 @@ func (p promise) broken(found world, now ttl.Instant) string {
 		x.apply(w)
 	}
 	told := maps.Clone(w)
-	for _, x := range p.changes[p.told:] {
-		if same(w, found, now) {
-			return ""
+	for n := p.told; !same(w, found, now); n++ {
+		if n == len(p.changes) {
+			return p.fault(told, found, now)
 		}
-		x.apply(w)
+		p.changes[n].apply(w)
 	}
-	if same(w, found, now) {
-		return ""
-	}
+	return ""
+}
+
+// fault tells how what was found differs from the world a client was told of, and what led there.
+func (p promise) fault(told, found world, now ttl.Instant) string {
 	var b strings.Builder
-	for s := range w {
+	either := maps.Clone(told)
+	maps.Copy(either, found)
+	for s := range either {
 		if found[s] != told[s] {
 			fmt.Fprintf(&b, "\n%v is %.9q until %d, told %.9q until %d", s, found[s].value, found[s].deadline, told[s].value, told[s].deadline)
 		}
 	}
-	for i, x := range p.changes[max(0, p.told-10):] {
+	first := max(0, p.told-10)
+	for i, x := range p.changes[first:] {
 		for _, e := range x.edits {
-			fmt.Fprintf(&b, "\nchange %d: %v exists: %v, %.9q until %d", max(0, p.told-10)+i, e.spot, e.exists, e.to.value, e.to.deadline)
+			fmt.Fprintf(&b, "\nchange %d: %v exists: %v, %.9q until %d", first+i, e.spot, e.exists, e.to.value, e.to.deadline)
 		}
 	}
 	return fmt.Sprintf("at %d, with %d of %d changes told, %d records are found that no part of them explains:%s",
@@ -203,9 +182,12 @@ type ending struct {
 	promises [clients]promise
 }
 
+// endsOfLife is how many ends there are in the life of a store, the last two of them in Close.
+const endsOfLife = 10
+
 // busy lets clients and the sweeper work on a store and closes it, and returns what ends of the
-// process at n moments would have left, the last two of them meanwhile.
-func busy(t testing.TB, rng *rand.Rand, mode storage.Durability, from *ending, n int) (ends []*ending) {
+// process meanwhile would have left.
+func busy(t testing.TB, rng *rand.Rand, mode storage.Durability, from *ending) (ends []*ending) {
 	clock := ttl.NewManual(from.now)
 	e := openCut(t, from.disk, Options{Durability: mode, Clock: clock, mapFile: from.journal.open,
 		CacheBytes: []int64{1, 64 << 10, 32 << 20}[rng.IntN(3)]})
@@ -235,7 +217,7 @@ func busy(t testing.TB, rng *rand.Rand, mode storage.Durability, from *ending, n
 		time.Sleep(time.Duration(sweeper.IntN(300)) * time.Microsecond) // at any pace
 		return err
 	})
-	for range n - 2 {
+	for range endsOfLife - 2 {
 		time.Sleep(time.Duration(rng.IntN(2000)) * time.Microsecond) // at any moment
 		ends = append(ends, endNow(e, from, all[:], rng))
 	}
@@ -256,17 +238,19 @@ func busy(t testing.TB, rng *rand.Rand, mode storage.Durability, from *ending, n
 // endNow returns what would be left if the process ended now.
 func endNow(e *Engine, of *ending, all []*client, rng *rand.Rand) *ending {
 	end := &ending{}
-	take := func() {
+	for i, c := range all {
+		end.promises[i].told = c.promise().told
+	}
+	func() {
 		e.journal.mu.Lock() // so that the disk and the journal are of the same moment
 		defer e.journal.mu.Unlock()
-		end.disk = of.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kill, RNG: rng})
-		end.journal = &mapped{bytes.Clone(of.journal.b), of.journal.boot}
-	}
+		end.disk, end.journal = afterCrash(of.disk, kill, rng.Uint64()), of.journal.clone()
+	}()
 	for i, c := range all {
-		inner := take
-		take = func() { end.promises[i] = c.promised(inner) }
+		told := end.promises[i].told // it may have been told more since
+		end.promises[i] = c.promise()
+		end.promises[i].told = told
 	}
-	take()
 	end.now = e.clock.Now()
 	return end
 }
@@ -276,18 +260,20 @@ func endNow(e *Engine, of *ending, all []*client, rng *rand.Rand) *ending {
 // That goes on from what the process left.
 func TestJournal_AnyMoment(t *testing.T) {
 	t.Parallel()
-	lives := testNumber(t, "SESSIOND_KILLS", 40) / 10
+	lives := (testNumber(t, "SESSIOND_KILLS", 40) + endsOfLife - 1) / endsOfLife
 	for name, mode := range modes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			rng := rand.New(rand.NewPCG(rand.Uint64(), 0))
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed) // of what the clients send; the moments are the machine's
+			rng := rand.New(rand.NewPCG(seed, 0))
 			var end *ending
 			told := 0
 			for life := range lives {
 				if life%20 == 0 { // a disk of many lives is slow
 					end = &ending{disk: vfs.NewCrashableMem(), journal: &mapped{}, now: crashBase}
 				}
-				ends := busy(t, rng, mode, end, 10)
+				ends := busy(t, rng, mode, end)
 				for _, end = range ends {
 					told += end.judge(t, mode)
 				}
@@ -295,16 +281,14 @@ func TestJournal_AnyMoment(t *testing.T) {
 					t.FailNow()
 				}
 			}
-			t.Logf("%d ends of the process, and before them %d changes that clients were told of", 10*lives, told)
+			t.Logf("%d ends of the process, and before them %d changes that clients were told of", endsOfLife*lives, told)
 		})
 	}
 }
 
 // judge opens what was left, holds it to what was promised, and returns how much that was.
 func (end *ending) judge(t testing.TB, mode storage.Durability) (told int) {
-	// It is opened from a copy: the next life opens it again.
-	disk := end.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kill, RNG: rand.New(rand.NewPCG(0, 0))})
-	journal := &mapped{bytes.Clone(end.journal.b), end.journal.boot}
+	disk, journal := afterCrash(end.disk, kill, 0), end.journal.clone() // the next life begins with the others
 	e := openCut(t, disk, Options{Durability: mode, Clock: ttl.NewManual(end.now), mapFile: journal.open})
 	checkStore(t, e)
 	found := survey(t, e)

@@ -35,8 +35,10 @@ func (m *mapped) open(_ string, size int) (*mapping, error) {
 func (m *mapped) after(e *Engine) *mapped {
 	e.journal.mu.Lock()
 	defer e.journal.mu.Unlock()
-	return &mapped{bytes.Clone(m.b), m.boot}
+	return m.clone()
 }
+
+func (m *mapped) clone() *mapped { return &mapped{bytes.Clone(m.b), m.boot} }
 
 // torn returns the file after the machine has started anew, with some of its pages as they were
 // before.
@@ -58,7 +60,7 @@ func waits(e *Engine, b storage.Barrier) bool { return !e.flusher.covers(b) }
 func afterKill(t *testing.T, e *Engine, fs *vfs.MemFS, m *mapped) *Engine {
 	t.Helper()
 	left := m.after(e)
-	clone := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kill, RNG: rand.New(rand.NewPCG(1, 2))})
+	clone := afterCrash(fs, kill, 1)
 	return openTest(t, clone, Options{Durability: e.durability, mapFile: left.open})
 }
 
@@ -210,7 +212,7 @@ func TestJournal_IsReadFirst(t *testing.T) {
 	setDeadline(t, e, "name", 2000)
 	left := m.after(e)
 	before := bytes.Clone(left.b)
-	disk := &countingFS{FS: fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kill, RNG: rand.New(rand.NewPCG(1, 2))})}
+	disk := &countingFS{FS: afterCrash(fs, kill, 1)}
 	opening, syncs := true, 0
 	var look func() // in each sync of the log
 	look = func() {
@@ -352,7 +354,7 @@ func TestJournal_MadeAgainIsSafe(t *testing.T) {
 	syncTo(t, e, put(t, e, "name", "value", 1000))
 	setDeadline(t, e, "name", 2000)
 	left := m.after(e)
-	clone := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kill, RNG: rand.New(rand.NewPCG(1, 2))})
+	clone := afterCrash(fs, kill, 1)
 	second := openTest(t, clone, Options{Clock: ttl.NewManual(1), mapFile: left.open})
 	third := openTest(t, clone.CrashClone(vfs.CrashCloneCfg{}), Options{}) // a power cut, and no journal
 	if rec, _ := get(t, third, "name"); rec.Deadline != 2000 {

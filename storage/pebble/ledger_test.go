@@ -267,29 +267,42 @@ func (l *ledger) run(t testing.TB, tx storage.Txn, c *change, now ttl.Instant) e
 		return tx.Swap(0, 1)
 	}
 	for _, x := range c.edits {
-		rec, found, err := tx.Get(x.spot.key())
-		if err != nil {
+		if _, err := l.world.hold(t, tx, x.spot, now); err != nil {
 			return err
 		}
-		want, alive := l.world.alive(x.spot, now)
-		if found = found && !rec.Deadline.Due(now); found != alive ||
-			(found && (string(rec.Value) != want.value || rec.Deadline != want.deadline)) {
-			t.Errorf("%v is there: %v until %d, want %v until %d", x.spot, found, rec.Deadline, alive, want.deadline)
-		}
-		k := x.spot.key()
-		switch {
-		case !x.exists:
-			err = tx.Delete(k)
-		case x.move:
-			err = tx.SetDeadline(k, x.to.deadline)
-		default:
-			err = tx.Put(k, storage.Record{Kind: storage.KindString, Value: []byte(x.to.value), Deadline: x.to.deadline})
-		}
-		if err != nil {
+		if err := x.run(tx); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// hold holds a store to the world at one spot, and reports whether the remains of a dead record
+// are there.
+func (w world) hold(t testing.TB, r storage.Reader, s spot, now ttl.Instant) (remains bool, err error) {
+	rec, found, err := r.Get(s.key())
+	if err != nil {
+		return false, err
+	}
+	remains = found && rec.Deadline.Due(now)
+	want, alive := w.alive(s, now)
+	if found = found && !remains; found != alive ||
+		(found && (string(rec.Value) != want.value || rec.Deadline != want.deadline)) {
+		t.Errorf("%v is there: %v until %d, want %v until %d", s, found, rec.Deadline, alive, want.deadline)
+	}
+	return remains, nil
+}
+
+// run makes the edit.
+func (x edit) run(tx storage.Txn) error {
+	switch k := x.spot.key(); {
+	case !x.exists:
+		return tx.Delete(k)
+	case x.move:
+		return tx.SetDeadline(k, x.to.deadline)
+	default:
+		return tx.Put(k, storage.Record{Kind: storage.KindString, Value: []byte(x.to.value), Deadline: x.to.deadline})
+	}
 }
 
 func (l *ledger) acknowledge(n int) {
