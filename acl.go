@@ -64,8 +64,12 @@ func (f aclFile) Load() ([]string, error) {
 }
 
 // Save writes a new file beside the old one and takes its place, so that there is always
-// one of them, whole. Others cannot read it: it holds hashes of passwords.
+// one of them, whole. Others cannot read it: it holds hashes of passwords. A link would be
+// replaced, too, and who manages the file it leads to would not notice: that is refused.
 func (f aclFile) Save(lines []string) error {
+	if info, err := os.Lstat(string(f)); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("save %s: it is no regular file and would be replaced by one: give the path of the file itself", f)
+	}
 	dir := filepath.Dir(string(f))
 	temp, err := os.CreateTemp(dir, filepath.Base(string(f))+".*.new") // its mode is 0600
 	if err != nil {

@@ -92,3 +92,28 @@ func TestACLFile_Save(t *testing.T) {
 		t.Errorf("a failed Save left %v, %v", entries, err)
 	}
 }
+
+// Ensure that a link, or whatever else is no file, is not replaced by the users that are saved.
+func TestACLFile_Save_Strange(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	real, link := filepath.Join(dir, "users.acl"), filepath.Join(dir, "link.acl")
+	if err := os.WriteFile(real, []byte("user alice on\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(real, link); err != nil {
+		t.Skip("no links here:", err)
+	}
+	if err := aclFile(link).Save([]string{"user bob on"}); err == nil || !strings.Contains(err.Error(), link) {
+		t.Errorf("Save over a link: %v", err)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode().IsRegular() {
+		t.Errorf("the link is %v, %v", info, err)
+	}
+	if b, err := os.ReadFile(real); string(b) != "user alice on\n" {
+		t.Errorf("the file holds %q, %v", b, err)
+	}
+	if err := aclFile(real).Save([]string{"user bob on"}); err != nil {
+		t.Error(err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 
+	"github.com/sessiond/sessiond/internal/paths"
 	"github.com/sessiond/sessiond/storage/pebble"
 )
 
@@ -12,6 +13,8 @@ import (
 type (
 	// BackupReport describes a copy that Backup made or Restore brought back.
 	BackupReport = pebble.BackupReport
+	// BackupOptions changes how Backup works. The zero value is ready to use.
+	BackupOptions = pebble.BackupOptions
 	// RestoreOptions changes how Restore works. The zero value is ready to use.
 	RestoreOptions = pebble.RestoreOptions
 )
@@ -32,7 +35,7 @@ var (
 // not from the loss of the disk.
 //
 // One backup is made at a time; others wait. Close and the end of ctx call it off.
-func (s *Store) Backup(ctx context.Context, to string) (BackupReport, error) {
+func (s *Store) Backup(ctx context.Context, to string, options BackupOptions) (BackupReport, error) {
 	s.calls.RLock()
 	defer s.calls.RUnlock()
 	if s.closed {
@@ -42,10 +45,13 @@ func (s *Store) Backup(ctx context.Context, to string) (BackupReport, error) {
 	if !ok {
 		return BackupReport{}, errors.New("this store is backed up by other means")
 	}
+	if err := paths.Absolute(&to); err != nil {
+		return BackupReport{}, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.open, cancel)()
-	report, err := engine.Backup(ctx, to)
+	report, err := engine.Backup(ctx, to, options)
 	if err != nil {
 		return BackupReport{}, err
 	}
@@ -55,7 +61,7 @@ func (s *Store) Backup(ctx context.Context, to string) (BackupReport, error) {
 
 // backuper is an engine that can be copied while it works.
 type backuper interface {
-	Backup(ctx context.Context, dir string) (BackupReport, error)
+	Backup(ctx context.Context, dir string, opts BackupOptions) (BackupReport, error)
 }
 
 // save is what SAVE and BGSAVE do.
@@ -64,15 +70,18 @@ func (s *Store) save(ctx context.Context) error {
 	if to == "" {
 		to = filepath.Join(s.dir, "backup")
 	}
-	_, err := s.Backup(ctx, to)
+	_, err := s.Backup(ctx, to, BackupOptions{})
 	return err
 }
 
 // Backup is Store.Backup for the folder dir, which no Store may have open.
-func Backup(ctx context.Context, dir, to string, options Options) (BackupReport, error) {
+func Backup(ctx context.Context, dir, to string, options Options, backup BackupOptions) (BackupReport, error) {
+	if err := paths.Absolute(&dir, &to); err != nil {
+		return BackupReport{}, err
+	}
 	return pebble.BackupClosed(ctx, dir, to, pebble.Options{
-		Clock: options.Clock, Logger: options.Logger, Fatal: options.Fatal,
-	})
+		Clock: options.Clock, Logger: options.Logger, OnFailure: options.OnFailure,
+	}, backup)
 }
 
 // Restore makes a folder for Open out of the backup in the folder from, which it does not
@@ -82,5 +91,8 @@ func Backup(ctx context.Context, dir, to string, options Options) (BackupReport,
 // Until Restore returns, dir is nothing that Open would open; a Restore that was interrupted
 // can be begun again.
 func Restore(ctx context.Context, from, dir string, options RestoreOptions) (BackupReport, error) {
+	if err := paths.Absolute(&from, &dir); err != nil {
+		return BackupReport{}, err
+	}
 	return pebble.Restore(ctx, from, dir, options)
 }

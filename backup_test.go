@@ -27,7 +27,7 @@ func TestStore_Backup_Restore(t *testing.T) {
 	if err := db.Set(ctx, "k", []byte("then"), time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	report, err := store.Backup(ctx, at("copy"))
+	report, err := store.Backup(ctx, at("copy"), sessiond.BackupOptions{})
 	if err != nil || report.Made != 1_000_000 || report.Records[2] != 1 {
 		t.Fatalf("Backup = %+v, %v", report, err)
 	}
@@ -37,13 +37,13 @@ func TestStore_Backup_Restore(t *testing.T) {
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Backup(ctx, at("copy")); !errors.Is(err, sessiond.ErrClosed) {
+	if _, err := store.Backup(ctx, at("copy"), sessiond.BackupOptions{}); !errors.Is(err, sessiond.ErrClosed) {
 		t.Errorf("Backup after Close: %v", err)
 	}
-	if _, err := sessiond.Backup(ctx, at("data"), at("later"), sessiond.Options{}); err != nil {
+	if _, err := sessiond.Backup(ctx, at("data"), at("later"), sessiond.Options{}, sessiond.BackupOptions{}); err != nil {
 		t.Error(err)
 	}
-	if _, err := sessiond.Backup(ctx, at("nothing"), at("later"), sessiond.Options{}); !errors.Is(err, sessiond.ErrNoStore) {
+	if _, err := sessiond.Backup(ctx, at("nothing"), at("later"), sessiond.Options{}, sessiond.BackupOptions{}); !errors.Is(err, sessiond.ErrNoStore) {
 		t.Errorf("backup of nothing: %v", err)
 	}
 	for from, want := range map[string]string{"copy": "then", "later": "later"} {

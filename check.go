@@ -3,6 +3,7 @@ package sessiond
 import (
 	"context"
 
+	"github.com/sessiond/sessiond/internal/paths"
 	"github.com/sessiond/sessiond/storage/pebble"
 )
 
@@ -18,8 +19,11 @@ type (
 	DatabaseSessions = pebble.DatabaseSessions
 )
 
-// Check reads the whole folder dir, which it does not change and which no Store may have
-// open, and says what is damaged. Damage is no error: an error says that it could not look.
+// Check reads the whole folder dir, of a Store that is not open or of a backup, which it does
+// not change, and says what is damaged. Damage is no error: an error says that it could not look.
 func Check(ctx context.Context, dir string, options CheckOptions) (CheckReport, error) {
+	if err := paths.Absolute(&dir); err != nil {
+		return CheckReport{}, err
+	}
 	return pebble.Check(ctx, dir, options)
 }

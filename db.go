@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/ttl"
 )
+
+// Forever is the time to live of a key that lives until it is deleted.
+const Forever time.Duration = math.MaxInt64
 
 // DB is one database of a Store: keys with values and deadlines. It is safe for concurrent
 // use.
@@ -18,8 +22,9 @@ import (
 // Durability says; an error from then on, ctx's included, leaves open whether the change
 // was made. A key whose deadline has passed does not exist.
 //
-// A time to live is counted from the moment of the call in whole milliseconds, rounded up.
-// Zero means that the key lives until it is deleted; a negative one is an error.
+// A time to live is counted from the moment of the call in whole milliseconds, rounded up. It
+// must be positive: zero is what an unset maxAge looks like, and what lives until it is deleted
+// says Forever.
 type DB struct {
 	store *Store
 	index int
@@ -101,23 +106,23 @@ func (db *DB) Delete(ctx context.Context, keys ...string) (n int, err error) {
 	return n, nil
 }
 
-// TTL returns how long key has to live, zero if it has no deadline. If there is no such
-// key, found is false.
+// TTL returns how long key has to live: Forever if it has no deadline, or one that is more than
+// 292 years off, and else more than zero. If there is no such key, found is false.
 func (db *DB) TTL(ctx context.Context, key string) (timeToLive time.Duration, found bool, err error) {
 	k := db.key(key)
 	err = db.view(ctx, k, func(tx *storage.Tx) error {
 		var r storage.Record
 		r, found, err = tx.Stat(k)
-		timeToLive = 0
+		timeToLive = Forever
 		if found && r.Deadline != ttl.Never {
 			timeToLive = r.Deadline.Sub(tx.Now())
 		}
 		return err
 	})
-	if err != nil {
+	if err != nil || !found {
 		return 0, false, err
 	}
-	return timeToLive, found, nil
+	return timeToLive, true, nil
 }
 
 func (db *DB) key(name string) storage.Key {
@@ -200,8 +205,8 @@ func (db *DB) run(ctx context.Context, transact transactFunc, keys []storage.Key
 }
 
 func checkTTL(d time.Duration) error {
-	if d < 0 {
-		return fmt.Errorf("time to live %v is negative", d)
+	if d <= 0 {
+		return fmt.Errorf("time to live %v: must be positive; sessiond.Forever is for what lives until it is deleted", d)
 	}
 	return nil
 }
@@ -209,7 +214,7 @@ func checkTTL(d time.Duration) error {
 // deadline returns the end of a life of d from now. Rounding up keeps a life of less than
 // a millisecond from being over at once.
 func deadline(now ttl.Instant, d time.Duration) ttl.Instant {
-	if d == 0 {
+	if d == Forever {
 		return ttl.Never
 	}
 	whole := now.Add(d)

@@ -1,10 +1,6 @@
 package sessiond
 
-import (
-	"fmt"
-
-	"github.com/sessiond/sessiond/storage"
-)
+import "github.com/sessiond/sessiond/storage"
 
 // Durability says how safe a change is before it is acknowledged: before a method returns,
 // or before a client has its reply. No mode loses an acknowledged change when the process
@@ -24,24 +20,10 @@ const (
 )
 
 // String returns the name that ParseDurability takes.
-func (d Durability) String() string {
-	switch d {
-	case Session:
-		return "session"
-	case Strict:
-		return "strict"
-	case EverySec:
-		return "everysec"
-	}
-	return fmt.Sprintf("Durability(%d)", int(d))
-}
+func (d Durability) String() string { return storage.Durability(d).String() }
 
 // ParseDurability returns the mode with that name: session, strict or everysec.
 func ParseDurability(name string) (Durability, error) {
-	for _, d := range []Durability{Session, Strict, EverySec} {
-		if name == d.String() {
-			return d, nil
-		}
-	}
-	return 0, fmt.Errorf("%q is none of session, strict, everysec", name)
+	d, err := storage.ParseDurability(name)
+	return Durability(d), err
 }

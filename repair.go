@@ -3,6 +3,7 @@ package sessiond
 import (
 	"context"
 
+	"github.com/sessiond/sessiond/internal/paths"
 	"github.com/sessiond/sessiond/storage/pebble"
 )
 
@@ -24,5 +25,8 @@ var ErrManifest = pebble.ErrManifest
 // Store may have open, into a new one, which must be absent or empty. It gives up rather
 // than bring back a session that was ended: see pebble.Repair.
 func Repair(ctx context.Context, dir, to string, options RepairOptions) (RepairReport, error) {
+	if err := paths.Absolute(&dir, &to); err != nil {
+		return RepairReport{}, err
+	}
 	return pebble.Repair(ctx, dir, to, options)
 }

@@ -2,9 +2,7 @@ package sessiond
 
 import (
 	"cmp"
-	"context"
 	"errors"
-	"log/slog"
 	"net"
 	"slices"
 
@@ -78,6 +76,7 @@ func (s *Store) startServing(listeners []net.Listener) *server.Server {
 			Backup:    s.save,
 			Stop:      s.options.OnShutdown,
 			Logger:    s.options.Logger,
+			LogLevel:  s.options.LogLevel,
 		})
 		s.options.Password = "" // the server keeps its hash
 	}
@@ -107,12 +106,13 @@ func (s *Store) settings(listeners []net.Listener) server.Settings {
 		MaxClients:   s.options.MaxClients,
 		MaxBulk:      s.options.MaxBulk,
 		QueryBuffer:  s.options.QueryBuffer,
-		OutputBuffer: s.options.OutputBuffer,
+		OutputLimits: s.options.OutputLimits,
 		IdleTimeout:  s.options.IdleTimeout,
+		TCPKeepAlive: s.options.TCPKeepAlive,
 		Dir:          s.dir,
 		ACLFile:      s.options.ACLFile,
 		Durability:   s.options.Durability.String(),
-		LogLevel:     levelName(s.options.Logger),
+		LogLevel:     server.LogLevelName(s.options.Logger),
 	}
 	for _, ln := range listeners {
 		encrypted, ok := ln.(interface{ TLS() TLS })
@@ -132,19 +132,4 @@ func (s *Store) settings(listeners []net.Listener) server.Settings {
 		}
 	}
 	return settings
-}
-
-// levelName returns Redis' name for what the logger lets through.
-func levelName(log *slog.Logger) string {
-	ctx := context.Background()
-	switch {
-	case log.Enabled(ctx, slog.LevelDebug):
-		return "debug"
-	case log.Enabled(ctx, slog.LevelInfo-1):
-		return "verbose"
-	case log.Enabled(ctx, slog.LevelInfo):
-		return "notice"
-	default:
-		return "warning"
-	}
 }

@@ -3,6 +3,8 @@ package sessiond_test
 import (
 	"context"
 	"errors"
+	"io"
+	"log/slog"
 	"net"
 	"testing"
 	"time"
@@ -58,6 +60,49 @@ func TestStore_Serve_Options(t *testing.T) {
 		"+OK\r\n*2\r\n$10\r\nmaxclients\r\n$1\r\n7\r\n*2\r\n$7\r\ntimeout\r\n$2\r\n60\r\n*2\r\n$11\r\nappendfsync\r\n$6\r\nalways\r\n")
 	ask(t, ln, "AUTH secret\r\nSHUTDOWN\r\n", "")
 	<-asked
+}
+
+// Ensure that clients can change the durability while the store is used, inside a transaction
+// that holds records, too.
+func TestStore_Serve_ConfigDurability(t *testing.T) {
+	t.Parallel()
+	s, _ := open(t, sessiond.Options{Durability: sessiond.EverySec})
+	ln := listen(t)
+	go func() { _ = s.Serve(ln) }() // ends with Close
+	ask(t, ln, "SET k v\r\nCONFIG SET appendfsync always\r\nCONFIG GET durability\r\n",
+		"+OK\r\n+OK\r\n*2\r\n$10\r\ndurability\r\n$6\r\nstrict\r\n")
+	if err := s.DB(0).Set(t.Context(), "k", []byte("w"), time.Minute); err != nil {
+		t.Error(err)
+	}
+	ask(t, ln, "MULTI\r\nSET k x\r\nCONFIG SET durability session\r\nGET k\r\nFLUSHALL\r\nEXEC\r\nCONFIG GET durability\r\n",
+		"+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*4\r\n+OK\r\n+OK\r\n$1\r\nx\r\n+OK\r\n*2\r\n$10\r\ndurability\r\n$7\r\nsession\r\n")
+}
+
+// Ensure that clients change the level of a log whose level was handed over, and no other's.
+func TestStore_Serve_ConfigLogLevel(t *testing.T) {
+	t.Parallel()
+	var level slog.LevelVar
+	s, _ := open(t, sessiond.Options{
+		Logger: slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: &level})), LogLevel: &level,
+	})
+	ln := listen(t)
+	go func() { _ = s.Serve(ln) }() // ends with Close
+	ask(t, ln, "CONFIG SET loglevel WARNING timeout x\r\n",
+		"-ERR CONFIG SET failed (possibly related to argument 'timeout') - argument couldn't be parsed into an integer\r\n")
+	if level.Level() != slog.LevelInfo {
+		t.Errorf("the level is %v after a CONFIG SET that failed, want INFO", level.Level())
+	}
+	ask(t, ln, "CONFIG SET loglevel WARNING\r\nCONFIG GET loglevel\r\n",
+		"+OK\r\n*2\r\n$8\r\nloglevel\r\n$7\r\nwarning\r\n")
+	if level.Level() != slog.LevelWarn {
+		t.Errorf("the level is %v, want WARN", level.Level())
+	}
+
+	fixed, _ := open(t, sessiond.Options{})
+	ln = listen(t)
+	go func() { _ = fixed.Serve(ln) }() // ends with Close
+	ask(t, ln, "CONFIG SET loglevel warning\r\nCONFIG SET loglevel debug\r\nCONFIG GET loglevel\r\n",
+		"+OK\r\n-ERR CONFIG SET failed (possibly related to argument 'loglevel') - the log is that of the program that serves, which keeps its level\r\n*2\r\n$8\r\nloglevel\r\n$7\r\nwarning\r\n")
 }
 
 // Ensure that a listener that fails ends Serve with its error and closes the others.

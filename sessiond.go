@@ -19,10 +19,10 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/sessiond/sessiond/internal/paths"
 	"github.com/sessiond/sessiond/server"
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble"
@@ -50,6 +50,12 @@ var (
 	// for it on the disk or within MaxDisk, and by Touch when there is hardly any. Get and
 	// Delete go on. Open returns it when there is not even room to open the Store.
 	ErrDiskFull = storage.ErrFull
+	// ErrFailed is returned by every method, calls that were under way included, once changes can
+	// no longer be written safely, which is when the disk failed. It wraps the reason. Whether a
+	// change was made that was not acknowledged is open. Nothing but Close helps, which releases
+	// the folder and returns the error, too: then the folder can be opened again, if the disk is
+	// in order, by this process or another.
+	ErrFailed = storage.ErrFailed
 	// ErrClosed is returned by the methods of a DB after Close.
 	ErrClosed = storage.ErrClosed
 	// ErrServerClosed is returned by Serve after Shutdown or Close.
@@ -58,6 +64,12 @@ var (
 	// value, which another program stored over the Redis protocol.
 	ErrWrongKind = storage.ErrWrongKind
 )
+
+// OutputLimits bound the replies that wait for one client, as client-output-buffer-limit of
+// redis.conf does. The zero value holds the defaults; its method With makes others:
+//
+//	limits, err := sessiond.OutputLimits{}.With("normal 256mb 64mb 60")
+type OutputLimits = server.OutputLimits
 
 // Options are the choices of a Store. The zero value is ready to use.
 type Options struct {
@@ -70,6 +82,11 @@ type Options struct {
 	// MaxDisk bounds the bytes the folder may take, backups in other folders aside: beyond
 	// it new sessions are refused, as on a full disk. Zero means all the disk has.
 	MaxDisk int64
+	// LogBytes bounds the log, in which every change stands until the tables have it: from 1 MiB
+	// to 8 GiB. So much is read again, at most, by Open after the process was killed. It counts
+	// when the Store is made; one that exists keeps what it has. Zero means twice
+	// CacheBytes, from 32 to 128 MiB, and less on a disk, or with a MaxDisk, below 2 GiB.
+	LogBytes int64
 	// BackupDir is the folder of the copy that clients ask for with SAVE and BGSAVE. Empty
 	// means "backup" inside the folder of the Store.
 	BackupDir string
@@ -79,9 +96,14 @@ type Options struct {
 	// Logger receives what an operator should know. It is never told a value, a password
 	// or a key. Nil means slog.Default.
 	Logger *slog.Logger
-	// Fatal is called when changes can no longer be written safely. It must end the
-	// process. Nil means a line in Logger and exit code 3.
-	Fatal func(error)
+	// LogLevel is the level that Logger's handler goes by, for clients that CONFIG SET loglevel.
+	// Nil refuses that.
+	LogLevel *slog.LevelVar
+	// OnFailure is called, once, when changes can no longer be written safely, with the error
+	// that every method returns from then on: see ErrFailed. It is called before any of them
+	// does, by whoever met the failure, and must not wait for the Store. Logger is told in any
+	// case. Nil does nothing.
+	OnFailure func(error)
 
 	// Password is what clients of Serve log in with. Empty asks for none.
 	Password string
@@ -104,11 +126,15 @@ type Options struct {
 	// QueryBuffer bounds one command, or one transaction, in bytes: at least 1 MiB. Zero
 	// means 256 MiB.
 	QueryBuffer int
-	// OutputBuffer bounds the replies that wait for one client, in bytes: at least 64 KiB.
-	// Zero means 256 MiB.
-	OutputBuffer int
+	// OutputLimits bound the replies that wait for one client. Zero means 256 MiB: a client
+	// beyond that is closed at once.
+	OutputLimits OutputLimits
 	// IdleTimeout is how long a client may be silent. Zero means forever.
 	IdleTimeout time.Duration
+	// TCPKeepAlive is how long a TCP client may be silent before the system asks whether it is still
+	// there, in whole seconds. It is asked three times, with a third of that between, before it is
+	// cut. Zero means 300 seconds, a negative value never.
+	TCPKeepAlive time.Duration
 	// OnShutdown is called, once, when a client sends SHUTDOWN. It must not wait for the
 	// Store. Nil refuses the command.
 	OnShutdown func()
@@ -118,12 +144,12 @@ func (o Options) check() error {
 	switch {
 	case o.MaxClients < 0 || o.IdleTimeout < 0 || o.CacheBytes < 0 || o.MaxDisk < 0:
 		return errors.New("MaxClients, IdleTimeout, CacheBytes and MaxDisk must not be negative")
+	case o.LogBytes != 0 && (o.LogBytes < 1<<20 || o.LogBytes > 8<<30):
+		return fmt.Errorf("LogBytes of %d bytes: from 1 MiB to 8 GiB", o.LogBytes)
 	case o.MaxBulk != 0 && (o.MaxBulk < 1<<20 || o.MaxBulk > 512<<20):
 		return fmt.Errorf("MaxBulk of %d bytes: from 1 MiB to 512 MiB", o.MaxBulk)
 	case o.QueryBuffer != 0 && (o.QueryBuffer < 1<<20 || o.QueryBuffer > math.MaxInt32):
 		return fmt.Errorf("QueryBuffer of %d bytes: from 1 MiB to 2 GiB", o.QueryBuffer)
-	case o.OutputBuffer != 0 && (o.OutputBuffer < 64<<10 || o.OutputBuffer > math.MaxInt32):
-		return fmt.Errorf("OutputBuffer of %d bytes: from 64 KiB to 2 GiB", o.OutputBuffer)
 	case o.Databases < 0 || o.Databases > MaxDatabases:
 		return fmt.Errorf("%d databases: there can be 1 to %d", o.Databases, MaxDatabases)
 	case o.Durability < Session || o.Durability > EverySec:
@@ -138,6 +164,7 @@ type Store struct {
 	options  Options
 	users    *server.Users // as of Open
 	renames  server.Renames
+	found    Found
 	engine   storage.Engine
 	clock    ttl.Clock // goes forward over Options.Clock
 	keyspace *storage.Keyspace
@@ -160,17 +187,12 @@ type Store struct {
 // Open opens the folder dir, which it creates if need be. The caller closes the Store.
 // The time it takes does not depend on how many sessions there are.
 func Open(dir string, options Options) (*Store, error) {
+	dir = cmp.Or(dir, ".")
+	if err := paths.Absolute(&dir, &options.ACLFile, &options.BackupDir); err != nil {
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
 	if err := options.check(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", dir, err)
-	}
-	absolute, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", dir, err)
-	}
-	if options.ACLFile != "" {
-		if options.ACLFile, err = filepath.Abs(options.ACLFile); err != nil {
-			return nil, fmt.Errorf("open %s: %w", dir, err)
-		}
 	}
 	users, err := options.users()
 	if err != nil {
@@ -192,23 +214,27 @@ func Open(dir string, options Options) (*Store, error) {
 	engine, err := pebble.Open(dir, pebble.Options{
 		Durability: storage.Durability(options.Durability),
 		CacheBytes: options.CacheBytes,
+		LogBytes:   options.LogBytes,
 		MaxDisk:    options.MaxDisk,
 		Logger:     options.Logger,
 		Clock:      options.Clock,
-		Fatal:      options.Fatal,
+		OnFailure:  options.OnFailure,
 	})
 	if err != nil {
 		return nil, err
 	}
 	clock := ttl.NewForward(options.Clock, engine.Seen())
 	s := &Store{
-		dir:      absolute,
+		dir:      dir,
 		options:  options,
 		users:    users,
 		renames:  renames,
 		engine:   engine,
 		clock:    clock,
 		keyspace: storage.NewKeyspace(engine, clock),
+	}
+	if err := s.look(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", dir, err), engine.Close())
 	}
 	s.closeOnce = sync.OnceValue(s.close)
 	s.startSweeper()
@@ -233,7 +259,7 @@ func (s *Store) startSweeper() {
 const sweepWindow = 16 << 10
 
 func (s *Store) logSweepError(err error) {
-	if errors.Is(err, storage.ErrFull) {
+	if errors.Is(err, storage.ErrFull) || errors.Is(err, storage.ErrFailed) {
 		return // the engine says so itself
 	}
 	s.options.Logger.Error("ended sessions could not be removed; they will be later", "err", err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"path/filepath"
 	"runtime"
@@ -53,6 +54,14 @@ func listen(t *testing.T) net.Listener {
 // ask sends commands, waits for what they are answered with, and checks it.
 func ask(t *testing.T, ln net.Listener, commands, want string) {
 	t.Helper()
+	if got := answer(t, ln, commands); got != want {
+		t.Errorf("%q = %q, want %q", commands, got, want)
+	}
+}
+
+// answer sends commands and returns what they are answered with.
+func answer(t *testing.T, ln net.Listener, commands string) string {
+	t.Helper()
 	conn, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -68,9 +77,7 @@ func ask(t *testing.T, ln net.Listener, commands, want string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.TrimSuffix(string(got), "+OK\r\n"); got != want {
-		t.Errorf("%q = %q, want %q", commands, got, want)
-	}
+	return strings.TrimSuffix(string(got), "+OK\r\n")
 }
 
 // Ensure that a value, an empty value and the absence of one are three things.
@@ -79,7 +86,7 @@ func TestDB_Get(t *testing.T) {
 	s, _ := open(t, sessiond.Options{})
 	ctx, db := t.Context(), s.DB(0)
 	for _, value := range []string{"value", "", "\r\n\x00"} {
-		if err := db.Set(ctx, "k", []byte(value), 0); err != nil {
+		if err := db.Set(ctx, "k", []byte(value), sessiond.Forever); err != nil {
 			t.Fatal(err)
 		}
 		got, found, err := db.Get(ctx, "k")
@@ -99,7 +106,7 @@ func TestDB_Get_Copies(t *testing.T) {
 	s, _ := open(t, sessiond.Options{})
 	ctx, db := t.Context(), s.DB(0)
 	value := []byte("value")
-	if err := db.Set(ctx, "k", value, 0); err != nil {
+	if err := db.Set(ctx, "k", value, sessiond.Forever); err != nil {
 		t.Fatal(err)
 	}
 	copy(value, "XXXXX")
@@ -112,7 +119,6 @@ func TestDB_Get_Copies(t *testing.T) {
 	}
 }
 
-// Ensure that a key is there one millisecond before its deadline and gone at it, for every
 // Ensure that AppendValue appends, and gives back what it was handed if there is no such key.
 func TestDB_AppendValue(t *testing.T) {
 	t.Parallel()
@@ -132,6 +138,7 @@ func TestDB_AppendValue(t *testing.T) {
 	}
 }
 
+// Ensure that a key is there one millisecond before its deadline and gone at it, for every
 // method.
 func TestDB_Deadline(t *testing.T) {
 	t.Parallel()
@@ -141,8 +148,8 @@ func TestDB_Deadline(t *testing.T) {
 		{time.Minute, time.Minute},
 		{1, time.Millisecond},
 		{time.Second + 1, time.Second + time.Millisecond},
-		{0, 0},
-		{1<<63 - 1, 0}, // centuries
+		{sessiond.Forever, 0},
+		{sessiond.Forever - 1, 0}, // centuries
 	}
 	for _, tt := range tests {
 		s, clock := open(t, sessiond.Options{})
@@ -181,7 +188,7 @@ func TestDB_Touch(t *testing.T) {
 	if err := db.Set(ctx, "k", []byte("v"), time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range []time.Duration{time.Hour, time.Second, 0, time.Minute} {
+	for _, d := range []time.Duration{time.Hour, time.Second, sessiond.Forever, time.Minute} {
 		if found, err := db.Touch(ctx, "k", d); err != nil || !found {
 			t.Errorf("Touch %v = %v, %v", d, found, err)
 		}
@@ -204,22 +211,32 @@ func TestDB_Touch(t *testing.T) {
 	}
 }
 
-// Ensure that a negative time to live is refused and changes nothing.
-func TestDB_NegativeTTL(t *testing.T) {
+// Ensure that a time to live of nothing or less is refused, with the word for what an unset
+// one might have meant, and changes nothing: neither a key that is there nor one that is not.
+func TestDB_NoTimeToLive(t *testing.T) {
 	t.Parallel()
 	s, _ := open(t, sessiond.Options{})
 	ctx, db := t.Context(), s.DB(0)
 	if err := db.Set(ctx, "k", []byte("v"), time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Set(ctx, "k", []byte("w"), -1); err == nil {
-		t.Error("Set took a negative time to live")
+	for _, d := range []time.Duration{0, -1, -time.Hour, math.MinInt64} {
+		_, touchErr := db.Touch(ctx, "k", d)
+		_, noneErr := db.Touch(ctx, "nobody", d)
+		for _, err := range []error{db.Set(ctx, "k", []byte("w"), d), db.Set(ctx, "new", nil, d), touchErr, noneErr} {
+			if err == nil || !strings.Contains(err.Error(), d.String()) || !strings.Contains(err.Error(), "sessiond.Forever") {
+				t.Errorf("a time to live of %v: %v, want an error that has it and sessiond.Forever", d, err)
+			}
+		}
 	}
-	if _, err := db.Touch(ctx, "k", -1); err == nil {
-		t.Error("Touch took a negative time to live")
+	if value, _, err := db.Get(ctx, "k"); err != nil || string(value) != "v" {
+		t.Errorf("Get = %q, %v, want what was there before", value, err)
 	}
 	if left, _, err := db.TTL(ctx, "k"); err != nil || left != time.Minute {
 		t.Errorf("TTL = %v, %v, want a minute", left, err)
+	}
+	if _, found, err := db.Get(ctx, "new"); err != nil || found {
+		t.Errorf("Get of what was refused = %v, %v, want nothing", found, err)
 	}
 }
 
@@ -231,7 +248,7 @@ func TestDB_Delete(t *testing.T) {
 	ctx := t.Context()
 	for i := range 2 {
 		for _, key := range []string{"a", "b"} {
-			if err := s.DB(i).Set(ctx, key, nil, 0); err != nil {
+			if err := s.DB(i).Set(ctx, key, nil, sessiond.Forever); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -253,7 +270,7 @@ func TestDB_Context(t *testing.T) {
 	s, _ := open(t, sessiond.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.DB(0).Set(ctx, "k", nil, 0); !errors.Is(err, context.Canceled) {
+	if err := s.DB(0).Set(ctx, "k", nil, time.Minute); !errors.Is(err, context.Canceled) {
 		t.Errorf("Set = %v, want %v", err, context.Canceled)
 	}
 	if _, found, err := s.DB(0).Get(t.Context(), "k"); err != nil || found {

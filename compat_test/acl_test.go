@@ -246,13 +246,13 @@ func TestACL_RefusedAtStart(t *testing.T) {
 		{[]string{"--user", "a on", "--user", "a off"}, "user a: Duplicate user"},
 		{[]string{"--user", "a on nopass", "--bind", "0.0.0.0"}, "no password is set"},
 	} {
-		p := proc.Sessiond(t, append([]string{"--dir", t.TempDir(), "--port", "0"}, tt.args...)...)
+		p := proc.Sessiond(t, append([]string{"--dir", t.TempDir(), "--bind", "127.0.0.1:0"}, tt.args...)...)
 		wantRefusal(t, p, tt.want)
 		if strings.Contains(p.Log(), "hunter2") {
 			t.Errorf("%q: the password is printed: %s", tt.args, p.Log())
 		}
 	}
-	p := proc.Sessiond(t, "--dir", t.TempDir(), "--port", "0", "--bind", "0.0.0.0")
+	p := proc.Sessiond(t, "--dir", t.TempDir(), "--bind", "0.0.0.0:0")
 	p.Env = []string{"SESSIOND_USER=default off\nalice on >secret +@all ~*"}
 	port := regexp.MustCompile(`:(\d+)$`).FindStringSubmatch(launch(t, p))
 	if got := once(t, "127.0.0.1:"+port[1], "AUTH", "alice", "secret"); got != "+OK\r\n" {

@@ -1,9 +1,11 @@
 package compat_test
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -43,6 +45,13 @@ func once(t *testing.T, addr string, args ...string) string {
 	return c.Do(args...)
 }
 
+// newFolder returns the name of a data folder that is not there yet. One that is, such as
+// t.TempDir, can be entered by others, and the server says so.
+func newFolder(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "data")
+}
+
 // wantExit waits for a clean end.
 func wantExit(t *testing.T, p *proc.Process, want int) {
 	t.Helper()
@@ -73,13 +82,25 @@ func TestCommandLine_Defaults(t *testing.T) {
 	p.WorkDir = t.TempDir()
 	p.Env = []string{"SESSIOND_PORT=" + proc.FreePort(t)}
 	addr := launch(t, p)
-	if host, _, err := net.SplitHostPort(addr); err != nil || host != "127.0.0.1" {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || host != "127.0.0.1" {
 		t.Errorf("listens on %s, want 127.0.0.1", addr)
 	}
 	if got := once(t, addr, "SET", "k", "v"); got != "+OK\r\n" {
 		t.Errorf("SET = %q", got)
 	}
 	line := p.Stdout.String()
+	want := fmt.Sprintf("listening on %s; ", addr)
+	if ln, err := net.Listen("tcp", "[::1]:0"); err == nil {
+		_ = ln.Close() // it only tells whether this machine has the address
+		want = fmt.Sprintf("listening on %s, [::1]:%s; ", addr, port)
+		if got := once(t, "[::1]:"+port, "GET", "k"); got != proc.Bulk("v") { // where Node looks for localhost first
+			t.Errorf("GET by IPv6 = %q", got)
+		}
+	}
+	if !strings.Contains(line, want) {
+		t.Errorf("stdout %q, want %q in it", line, want)
+	}
 	folder := regexp.MustCompile(`data in ([^;\n]+)`).FindStringSubmatch(line)
 	if p.Stdout.Lines() != 1 || !strings.HasPrefix(line, "sessiond ") || !strings.Contains(line, "session") || folder == nil {
 		t.Fatalf("stdout %q, want one line with version, address, folder and durability", line)
@@ -95,12 +116,12 @@ func TestCommandLine_Defaults(t *testing.T) {
 	wantExit(t, p, 0)
 }
 
-// Ensure that --port 0 takes a free port and that the line on stdout tells which.
-func TestCommandLine_PortZero(t *testing.T) {
+// Ensure that an address with port 0 takes a free port and that the line on stdout tells which.
+func TestCommandLine_FreePort(t *testing.T) {
 	t.Parallel()
 	proc.OnlySessiond(t)
 	dir := t.TempDir()
-	p := proc.Sessiond(t, "--port", "0", "--dir", dir)
+	p := proc.Sessiond(t, "--bind", "127.0.0.1:0", "--dir", dir)
 	addr := launch(t, p)
 	if _, port, err := net.SplitHostPort(addr); err != nil || port == "0" {
 		t.Fatalf("listens on %q, want a port", addr)
@@ -181,7 +202,7 @@ func TestCommandLine_PasswordStaysSecret(t *testing.T) {
 	t.Parallel()
 	proc.OnlySessiond(t)
 	const secret = "correct-horse-battery"
-	p := proc.Sessiond(t, "--port", "0", "--dir", t.TempDir(), "--requirepass", secret, "--loglevel", "debug")
+	p := proc.Sessiond(t, "--bind", "127.0.0.1:0", "--dir", t.TempDir(), "--requirepass", secret, "--loglevel", "debug")
 	addr := launch(t, p)
 	once(t, addr, "AUTH", secret+"x")
 	c := proc.Dial(t, "tcp", addr)
@@ -211,12 +232,12 @@ func TestCommandLine_BindNeedsPassword(t *testing.T) {
 	proc.OnlySessiond(t)
 	for _, address := range []string{"0.0.0.0", "::"} {
 		dir := filepath.Join(t.TempDir(), "data")
-		wantRefusal(t, proc.Sessiond(t, "--bind", address, "--port", "0", "--dir", dir), `requirepass`)
+		wantRefusal(t, proc.Sessiond(t, "--bind", net.JoinHostPort(address, "0"), "--dir", dir), `requirepass`)
 		if _, err := os.Stat(dir); err == nil {
 			t.Errorf("--bind %s without a password made the data folder", address)
 		}
 	}
-	p := proc.Sessiond(t, "--bind", "0.0.0.0", "--port", "0", "--dir", t.TempDir(), "--requirepass", "secret")
+	p := proc.Sessiond(t, "--bind", "0.0.0.0:0", "--dir", t.TempDir(), "--requirepass", "secret")
 	addr := launch(t, p)
 	_, port, err := net.SplitHostPort(addr)
 	must(t, err)
@@ -224,7 +245,7 @@ func TestCommandLine_BindNeedsPassword(t *testing.T) {
 		t.Errorf("AUTH = %q", got)
 	}
 	for _, address := range []string{"127.0.0.1", "localhost"} {
-		p := proc.Sessiond(t, "--bind", address, "--port", "0", "--dir", t.TempDir())
+		p := proc.Sessiond(t, "--bind", net.JoinHostPort(address, "0"), "--dir", t.TempDir())
 		if got := once(t, launch(t, p), "PING"); got != "+PONG\r\n" {
 			t.Errorf("--bind %s: PING = %q", address, got)
 		}
@@ -259,8 +280,8 @@ func TestCommandLine_Refusals(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "data")
 			args := append([]string{"--dir", dir}, tt.args...)
-			if !slices.Contains(args, "--port") {
-				args = append([]string{"--port", "0"}, args...)
+			if !slices.Contains(args, "--bind") {
+				args = append([]string{"--bind", "127.0.0.1:0"}, args...)
 			}
 			wantRefusal(t, proc.Sessiond(t, args...), tt.match)
 			if entries, _ := os.ReadDir(dir); tt.name != "address that is none" && len(entries) != 0 {
@@ -275,7 +296,7 @@ func TestCommandLine_BusyPort(t *testing.T) {
 	t.Parallel()
 	proc.OnlySessiond(t)
 	s := proc.Start(t)
-	wantRefusal(t, proc.Sessiond(t, "--port", s.Port, "--dir", t.TempDir()), `:`+s.Port+`\b.*--port`)
+	wantRefusal(t, proc.Sessiond(t, "--port", s.Port, "--dir", newFolder(t)), `:`+s.Port+`\b.*--port`)
 	if got := s.Do("PING"); got != "+PONG\r\n" {
 		t.Errorf("PING on the first = %q", got)
 	}
@@ -288,7 +309,7 @@ func TestCommandLine_LockedFolder(t *testing.T) {
 	proc.OnlySessiond(t)
 	s := proc.Start(t)
 	s.Do("SET", "k", "v")
-	wantRefusal(t, proc.Sessiond(t, "--port", "0", "--dir", s.Dir), regexp.QuoteMeta(s.Dir))
+	wantRefusal(t, proc.Sessiond(t, "--bind", "127.0.0.1:0", "--dir", s.Dir), regexp.QuoteMeta(s.Dir))
 	if got := s.Do("GET", "k"); got != proc.Bulk("v") {
 		t.Errorf("GET = %q", got)
 	}
@@ -306,7 +327,7 @@ func TestCommandLine_UnusableFolder(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	must(t, os.WriteFile(file, []byte("not a folder"), 0o600))
 	for _, dir := range []string{file, filepath.Join(file, "data")} {
-		wantRefusal(t, proc.Sessiond(t, "--port", "0", "--dir", dir), regexp.QuoteMeta(dir))
+		wantRefusal(t, proc.Sessiond(t, "--bind", "127.0.0.1:0", "--dir", dir), regexp.QuoteMeta(dir))
 	}
 	if got, err := os.ReadFile(file); err != nil || string(got) != "not a folder" {
 		t.Errorf("the file in the way holds %q, %v", got, err)
@@ -316,7 +337,7 @@ func TestCommandLine_UnusableFolder(t *testing.T) {
 	}
 	locked := t.TempDir()
 	must(t, os.Chmod(locked, 0o500))
-	wantRefusal(t, proc.Sessiond(t, "--port", "0", "--dir", locked), regexp.QuoteMeta(locked))
+	wantRefusal(t, proc.Sessiond(t, "--bind", "127.0.0.1:0", "--dir", locked), regexp.QuoteMeta(locked))
 }
 
 // Ensure that a folder full of something else is refused, and left as it was.
@@ -325,7 +346,7 @@ func TestCommandLine_ForeignFolder(t *testing.T) {
 	proc.OnlySessiond(t)
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, "holiday.jpg"), []byte("picture"), 0o600))
-	wantRefusal(t, proc.Sessiond(t, "--port", "0", "--dir", dir), regexp.QuoteMeta(dir))
+	wantRefusal(t, proc.Sessiond(t, "--bind", "127.0.0.1:0", "--dir", dir), regexp.QuoteMeta(dir))
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 {
 		t.Errorf("the folder holds %d entries, %v, want the one that was there", len(entries), err)
@@ -362,7 +383,7 @@ func TestCommandLine_UnixSocketSparesFiles(t *testing.T) {
 	proc.OnlySessiond(t)
 	path := filepath.Join(socketDir(t), "s.sock")
 	must(t, os.WriteFile(path, []byte("letter"), 0o600))
-	wantRefusal(t, proc.Sessiond(t, "--port", "0", "--dir", t.TempDir(), "--unixsocket", path), regexp.QuoteMeta(path))
+	wantRefusal(t, proc.Sessiond(t, "--bind", "127.0.0.1:0", "--dir", newFolder(t), "--unixsocket", path), regexp.QuoteMeta(path))
 	if got, err := os.ReadFile(path); err != nil || string(got) != "letter" {
 		t.Errorf("the file holds %q, %v", got, err)
 	}
@@ -375,7 +396,7 @@ func TestCommandLine_UnixSocketInUse(t *testing.T) {
 	path := filepath.Join(socketDir(t), "s.sock")
 	proc.Start(t, "--unixsocket", path)
 	pingSocket(t, path)
-	wantRefusal(t, proc.Sessiond(t, "--port", "0", "--dir", t.TempDir(), "--unixsocket", path), regexp.QuoteMeta(path))
+	wantRefusal(t, proc.Sessiond(t, "--bind", "127.0.0.1:0", "--dir", newFolder(t), "--unixsocket", path), regexp.QuoteMeta(path))
 	pingSocket(t, path)
 }
 
@@ -517,7 +538,7 @@ func TestCommandLine_FlagsChangeBetweenStarts(t *testing.T) {
 	dir := t.TempDir()
 	run := func(check func(c *proc.Conn), flags ...string) {
 		t.Helper()
-		p := proc.Sessiond(t, append([]string{"--port", "0", "--dir", dir}, flags...)...)
+		p := proc.Sessiond(t, append([]string{"--bind", "127.0.0.1:0", "--dir", dir}, flags...)...)
 		check(proc.Dial(t, "tcp", launch(t, p)))
 		p.Signal(syscall.SIGTERM)
 		wantExit(t, p, 0)
@@ -541,4 +562,159 @@ func TestCommandLine_FlagsChangeBetweenStarts(t *testing.T) {
 			t.Errorf("GET in database 9 = %q", got)
 		}
 	}, "--appendfsync", "always")
+}
+
+// Ensure that the server goes on when nobody reads its log and its first line any more, as after
+// "sessiond 2>&1 | head", and still ends cleanly.
+func TestCommandLine_ClosedPipe(t *testing.T) {
+	t.Parallel()
+	proc.OnlySessiond(t)
+	wantServingInto(t, closedPipe(t))
+}
+
+// Ensure that a log whose reader stands still holds up neither a command nor the end.
+func TestCommandLine_FullPipe(t *testing.T) {
+	t.Parallel()
+	proc.OnlySessiond(t)
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = reader.Close() }) // nobody reads before
+	for err == nil {
+		if err = writer.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)); err == nil {
+			_, err = writer.Write(make([]byte, 1<<20))
+		}
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(err)
+	}
+	wantServingInto(t, writer)
+}
+
+// closedPipe returns a pipe that nobody reads.
+func closedPipe(t *testing.T) *os.File {
+	t.Helper()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return writer
+}
+
+// wantServingInto starts a server with this standard output and error, closes our end of it, and
+// checks that the server serves, what is logged included, and ends cleanly.
+func wantServingInto(t *testing.T, output *os.File) {
+	t.Helper()
+	port := proc.FreePort(t)
+	cmd := exec.Command(proc.Binary(t), "--port", port, "--dir", t.TempDir(), "--requirepass", "secret")
+	cmd.Stdout, cmd.Stderr = output, output
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // it has ended, or the test has failed
+	_ = output.Close()                           // the server has its own
+	addr := "127.0.0.1:" + port
+	proc.Eventually(t, func() error {
+		nc, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = nc.Close() // it was only to see whether the port is open
+		}
+		return err
+	})
+	for range 3 { // each is a line of the log
+		once(t, addr, "AUTH", "wrong")
+	}
+	c := proc.Dial(t, "tcp", addr)
+	defer c.Close()
+	for _, line := range [][]string{{"AUTH", "secret"}, {"SET", "k", "v"}} {
+		if got := c.Do(line...); got != "+OK\r\n" {
+			t.Errorf("%s = %q, want OK", line[0], got)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }() // ends with the process
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("the server ended with %v, want exit code 0", err)
+		}
+	case <-time.After(proc.Patience):
+		t.Errorf("the server does not end")
+	}
+}
+
+// Ensure that a tool whose output nobody reads any more, as before "| head", does its work and
+// exits with its verdict.
+func TestCommandLine_ToolIntoClosedPipe(t *testing.T) {
+	t.Parallel()
+	proc.OnlySessiond(t)
+	dir := t.TempDir()
+	p := proc.Sessiond(t, "--port", proc.FreePort(t), "--dir", dir)
+	launch(t, p)
+	p.Signal(syscall.SIGTERM)
+	wantExit(t, p, 0)
+	backup := filepath.Join(t.TempDir(), "backup")
+	for _, args := range [][]string{
+		{"check", "--dir", dir},
+		{"backup", "--dir", dir, "--to", backup},
+		{"repair", "--dir", dir, "--to", filepath.Join(t.TempDir(), "repaired")},
+		{"restore", "--from", backup, "--dir", filepath.Join(t.TempDir(), "restored")},
+		{"--help"},
+	} {
+		output := closedPipe(t)
+		cmd := exec.Command(proc.Binary(t), args...)
+		cmd.Stdout, cmd.Stderr = output, output
+		if err := cmd.Run(); err != nil {
+			t.Errorf("sessiond %s: %v, want exit code 0", strings.Join(args, " "), err)
+		}
+		_ = output.Close() // nobody reads it
+	}
+}
+
+// Ensure that sessiond knows each directive of Redis: one with the value that it has in Redis or
+// here anyway is accepted, and no line of the log warns of what sessiond itself tells.
+func TestCommandLine_EveryDirective(t *testing.T) {
+	t.Parallel()
+	proc.OnlySessiond(t)
+	redis := proc.StartRedis(t)
+	own := []string{ // these have values of their own, or sessiond's bounds
+		"bind", "dir", "port", "unixsocket", "unixsocketperm",
+		"tls-port", "tls-auth-clients", "durability",
+	}
+	start := func(parameters map[string]string) (addr string, p *proc.Process) {
+		args := []string{"--port", proc.FreePort(t), "--dir", t.TempDir()}
+		for name, value := range parameters {
+			if !slices.Contains(own, name) {
+				args = append(args, "--"+name, value)
+			}
+		}
+		p = proc.Sessiond(t, args...)
+		return launch(t, p), p
+	}
+	addr, _ := start(everyParameter(t, redis.Dial()))
+	_, p := start(everyParameter(t, proc.Dial(t, "tcp", addr)))
+	if strings.Contains(p.Stderr.String(), "not followed") {
+		t.Errorf("CONFIG GET tells what the command line warns of:\n%s", p.Stderr)
+	}
+}
+
+// everyParameter returns what CONFIG GET tells, by name.
+func everyParameter(t *testing.T, c *proc.Conn) map[string]string {
+	t.Helper()
+	lines := strings.Split(c.Do("CONFIG", "GET", "*"), "\r\n") // a header, then each string after its length
+	parameters := map[string]string{}
+	for i := 2; i+2 < len(lines); i += 4 {
+		parameters[lines[i]] = lines[i+2]
+	}
+	if parameters["databases"] != "16" {
+		t.Fatalf("CONFIG GET * was not understood: %q", lines)
+	}
+	return parameters
 }

@@ -45,6 +45,7 @@ const smallCache = "--cache-bytes=1048576"
 func eachDurability(t *testing.T, test func(t *testing.T, h *crash)) {
 	for _, d := range durabilities {
 		t.Run(d.mode, func(t *testing.T) {
+			t.Parallel()
 			flags, afterlife := []string{"--durability", d.mode, smallCache}, int64(0)
 			if proc.IsRedis() {
 				flags, afterlife = d.redis, redisAfterlife

@@ -385,10 +385,17 @@ func (c *visitors) restart(free func()) (waited bool) {
 // survives kill -9. The server does not end, can be started there, and takes new sessions
 // again as soon as there is room.
 func TestFullDisk(t *testing.T) {
-	t.Run("tmpfs", func(t *testing.T) { testFullDisk(t, newSmallDisk(t, tmpfs)) })
-	t.Run("ext4", func(t *testing.T) { testFullDisk(t, newSmallDisk(t, ext4)) })
-	t.Run("filled by others under load", func(t *testing.T) { testForeignFill(t, newSmallDisk(t, tmpfs)) })
-	t.Run("max-disk", testMaxDisk)
+	for name, test := range map[string]func(*testing.T){
+		"tmpfs":                       func(t *testing.T) { testFullDisk(t, newSmallDisk(t, tmpfs)) },
+		"ext4":                        func(t *testing.T) { testFullDisk(t, newSmallDisk(t, ext4)) },
+		"filled by others under load": func(t *testing.T) { testForeignFill(t, newSmallDisk(t, tmpfs)) },
+		"max-disk":                    testMaxDisk,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t)
+		})
+	}
 }
 
 func testFullDisk(t *testing.T, d *smallDisk) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,7 +34,8 @@ type secured struct {
 }
 
 // startTLS runs sessiond with a certificate of a new CA. Args are further flags, in which
-// $CA stands for the CA's own certificate; without --port there is no plain one.
+// $CA stands for the CA's own certificate; without --port there is no plain one, and without
+// --bind it is 127.0.0.1 that it listens on.
 func startTLS(t *testing.T, args ...string) *secured {
 	t.Helper()
 	proc.OnlySessiond(t)
@@ -43,6 +45,9 @@ func startTLS(t *testing.T, args ...string) *secured {
 		if arg == "$CA" {
 			args[i] = s.ca.file
 		}
+	}
+	if !slices.Contains(args, "--bind") {
+		args = append(args, "--bind", "127.0.0.1")
 	}
 	s.Process = proc.Sessiond(t, append([]string{
 		"--port", "0", "--tls-port", proc.FreePort(t), "--dir", t.TempDir(),
@@ -137,10 +142,10 @@ func TestTLS_BesidePlain(t *testing.T) {
 }
 
 // Ensure that --port 0 beside a TLS port leaves TLS alone, on a port chosen by the system
-// where it is 0, too, and that old versions of TLS are refused there.
+// where the address says 0, and that old versions of TLS are refused there.
 func TestTLS_Only(t *testing.T) {
 	t.Parallel()
-	s := startTLS(t, "--tls-port", "0")
+	s := startTLS(t, "--bind", "127.0.0.1:0")
 	if s.plain != "" || strings.Contains(s.Stdout.String(), ",") {
 		t.Errorf("stdout %q names more than the TLS port", s.Stdout)
 	}
@@ -426,6 +431,6 @@ func TestTLS_BusyPort(t *testing.T) {
 	s := startTLS(t)
 	_, port, err := net.SplitHostPort(s.addr)
 	must(t, err)
-	wantRefusal(t, proc.Sessiond(t, "--port", "0", "--tls-port", port, "--dir", t.TempDir(),
+	wantRefusal(t, proc.Sessiond(t, "--port", "0", "--tls-port", port, "--dir", newFolder(t),
 		"--tls-cert-file", s.cert.cert, "--tls-key-file", s.cert.key), `:`+port+`\b.*choose another --tls-port`)
 }

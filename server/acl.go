@@ -127,7 +127,7 @@ func (a *acl) setDefaultPassword(password []byte) {
 	rules := a.first.rules.Load().clone()
 	rules.passwords, rules.nopass = nil, len(password) == 0
 	if !rules.nopass {
-		rules.addPassword(sha256.Sum256(password))
+		rules.passwords = []passwordHash{sha256.Sum256(password)}
 	}
 	a.first.rules.Store(rules.sealed())
 }

@@ -59,6 +59,10 @@ func (r *userRules) sealed() *userRules {
 // open reports whether one becomes this user without a password.
 func (r *userRules) open() bool { return r.on && r.nopass }
 
+// maxRules is how many rules of a kind a user may have. Each is compared with those before it,
+// and each command of the user with all of them.
+const maxRules = 4096
+
 // ruleError is what is wrong with a rule, in Redis' words.
 type ruleError string
 
@@ -73,6 +77,7 @@ const (
 	errRuleHash      = ruleError("The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters")
 	errRuleSubFirst  = ruleError("Allowing first-arg of a subcommand is not supported")
 	errRulePattern   = ruleError("A pattern is too long")
+	errRuleMany      = ruleError("A user can have at most 4096 passwords, selectors, and in each selector key patterns, channel patterns and first arguments of a command")
 	errRuleDuplicate = ruleError("Duplicate user found. A user can only be defined once in config files")
 )
 
@@ -104,7 +109,7 @@ func (r *userRules) apply(t *table, word string) error {
 func (r *userRules) applyOther(t *table, word string) error {
 	switch word[0] {
 	case '>':
-		r.addPassword(sha256.Sum256([]byte(word[1:])))
+		return r.addPassword(sha256.Sum256([]byte(word[1:])))
 	case '<':
 		return r.removePassword(sha256.Sum256([]byte(word[1:])))
 	case '#', '!':
@@ -115,7 +120,7 @@ func (r *userRules) applyOther(t *table, word string) error {
 		if word[0] == '!' {
 			return r.removePassword(hash)
 		}
-		r.addPassword(hash)
+		return r.addPassword(hash)
 	case '(':
 		if !strings.HasSuffix(word, ")") {
 			return errRuleSyntax
@@ -124,6 +129,9 @@ func (r *userRules) applyOther(t *table, word string) error {
 		if err != nil {
 			return err
 		}
+		if len(r.selectors) > maxRules { // the user's own is one of them
+			return errRuleMany
+		}
 		r.selectors = append(r.selectors, s)
 	default:
 		return r.selectors[0].apply(t, word)
@@ -131,11 +139,16 @@ func (r *userRules) applyOther(t *table, word string) error {
 	return nil
 }
 
-func (r *userRules) addPassword(hash passwordHash) {
-	r.nopass = false
-	if !slices.Contains(r.passwords, hash) {
+func (r *userRules) addPassword(hash passwordHash) error {
+	switch {
+	case slices.Contains(r.passwords, hash):
+	case len(r.passwords) == maxRules:
+		return errRuleMany
+	default:
 		r.passwords = append(r.passwords, hash)
 	}
+	r.nopass = false
+	return nil
 }
 
 func (r *userRules) removePassword(hash passwordHash) error {

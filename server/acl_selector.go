@@ -147,10 +147,8 @@ func (s *selector) setCategory(t *table, category string, allowed bool) error {
 	if !slices.Contains(categoryOrder[:], category) {
 		return errRuleUnknown
 	}
-	for _, cmd := range t.all {
-		if slices.Contains(cmd.categories(), category) {
-			s.setCommand(cmd, allowed)
-		}
+	for _, cmd := range t.of[category] {
+		s.setCommand(cmd, allowed)
 	}
 	if allowed {
 		s.note("+@" + category)
@@ -178,6 +176,9 @@ func (s *selector) addFirstArg(t *table, rule string) error {
 	same := func(other string) bool { return strings.EqualFold(arg, other) }
 	if s.permits(cmd) || slices.ContainsFunc(s.firstArgs[cmd.id], same) {
 		return nil
+	}
+	if len(s.firstArgs[cmd.id]) == maxRules {
+		return errRuleMany
 	}
 	if s.firstArgs == nil {
 		s.firstArgs = map[int][]string{}
@@ -213,6 +214,9 @@ func (s *selector) addKeys(word string) error {
 	}
 	i := slices.IndexFunc(s.keys, func(p keyPattern) bool { return p.text == text })
 	if i < 0 {
+		if len(s.keys) == maxRules {
+			return errRuleMany
+		}
 		glob, err := newGlob([]byte(text))
 		if err != nil {
 			return errRulePattern
@@ -254,7 +258,10 @@ func (s *selector) addChannel(pattern string) error {
 		return errRuleAllChans
 	case hasSpaces(pattern):
 		return errRuleSyntax
-	case !slices.Contains(s.channels, pattern):
+	case slices.Contains(s.channels, pattern):
+	case len(s.channels) == maxRules:
+		return errRuleMany
+	default:
 		s.channels = append(s.channels, pattern)
 	}
 	return nil

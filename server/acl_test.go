@@ -112,6 +112,30 @@ func TestUserRules_Apply(t *testing.T) {
 	}
 }
 
+// Ensure that a user has no more rules than can be looked through in a moment, and that one which
+// is there may be given again.
+func TestUserRules_Many(t *testing.T) {
+	t.Parallel()
+	table := newTable()
+	for kind, rule := range map[string]string{
+		"passwords": ">p%d", "hashes": "#%064x", "keys": "~k%d", "channels": "&c%d", "first arguments": "+select|a%d",
+		"selectors": "(~k%d)",
+	} {
+		r := newRules()
+		for i := range maxRules {
+			if err := r.apply(table, fmt.Sprintf(rule, i)); err != nil {
+				t.Fatalf("%s: rule %d: %v", kind, i, err)
+			}
+		}
+		if err := r.apply(table, fmt.Sprintf(rule, maxRules)); err != errRuleMany {
+			t.Errorf("%s: rule %d: %v, want %v", kind, maxRules, err, errRuleMany)
+		}
+		if err := r.apply(table, fmt.Sprintf(rule, 7)); err != nil && kind != "selectors" {
+			t.Errorf("%s: a rule that is there: %v", kind, err)
+		}
+	}
+}
+
 // Ensure that a change of cloned rules leaves the original alone.
 func TestUserRules_Clone(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"slices"
+
 	"github.com/sessiond/sessiond/storage"
 )
 
@@ -46,6 +48,43 @@ func (c *call) findString(i int) (storage.Record, bool, error) {
 	return c.tx.FindString(c.key(i))
 }
 
+// read is the transaction's Find for a command that only looks: it counts in keyspace_hits or
+// keyspace_misses. Like Redis, commands that read in order to write do without.
+func (c *call) read(i int) (storage.Record, bool, error) {
+	r, found, err := c.tx.Find(c.key(i))
+	return r, found, c.looked(found, err)
+}
+
+// readString is read for a string. Another kind of value was found, too.
+func (c *call) readString(i int) (storage.Record, bool, error) {
+	r, found, err := c.read(i)
+	return onlyString(r, found, err)
+}
+
+// readStat is read without the value.
+func (c *call) readStat(i int) (storage.Record, bool, error) {
+	r, found, err := c.tx.Stat(c.key(i))
+	return r, found, c.looked(found, err)
+}
+
+func (c *call) looked(found bool, err error) error {
+	switch {
+	case err != nil:
+	case found:
+		c.lookups.hits++
+	default:
+		c.lookups.misses++
+	}
+	return err
+}
+
+func onlyString(r storage.Record, found bool, err error) (storage.Record, bool, error) {
+	if found && r.Kind != storage.KindString {
+		return storage.Record{}, false, storage.ErrWrongKind
+	}
+	return r, found, err
+}
+
 // scope announces the records the command touches. It is valid until the next call of scope
 // on the same connection.
 func (c *call) scope() (storage.Scope, error) {
@@ -53,7 +92,7 @@ func (c *call) scope() (storage.Scope, error) {
 	case c.cmd.scope != nil:
 		return c.cmd.scope(c)
 	case c.cmd.keys.first != 0:
-		keys := c.conn.keys[:0]
+		keys := slices.Grow(c.conn.keys[:0], len(c.args))
 		c.cmd.keys.positions(len(c.args), func(i int) { keys = append(keys, c.key(i)) })
 		c.conn.keys = keys
 		return storage.Scope{Keys: keys}, nil

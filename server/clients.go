@@ -9,7 +9,7 @@ import (
 )
 
 // clients returns the connections named by ids, in that order, or all of them by age.
-// Connections that were killed are gone already.
+// Connections that were cut are gone already.
 func (s *Server) clients(ids []int64) []*conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -25,7 +25,7 @@ func (s *Server) clients(ids []int64) []*conn {
 			found = append(found, c)
 		}
 	}
-	return slices.DeleteFunc(found, (*conn).isKilled)
+	return slices.DeleteFunc(found, func(c *conn) bool { return c.isCut.Load() })
 }
 
 // describe returns the line of CLIENT LIST. The fields are those of Redis 7.0 and, behind
@@ -56,6 +56,9 @@ func (s *clientInfo) flags(unix bool) string {
 	var b []byte
 	if s.queued >= 0 {
 		b = append(b, 'x')
+	}
+	if s.held {
+		b = append(b, 'b')
 	}
 	if unix {
 		b = append(b, 'U')
@@ -90,10 +93,4 @@ func addrText(a net.Addr) string {
 		return a.String() + ":0"
 	}
 	return a.String()
-}
-
-func (c *conn) isKilled() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.seen.killed
 }

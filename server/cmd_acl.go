@@ -114,15 +114,19 @@ func runACLDelUser(c *call) error {
 
 // closeUsers closes the connections of users that are no more, this one after its reply.
 func (c *call) closeUsers(removed []*user) {
+	gone := make(map[*user]bool, len(removed))
+	for _, u := range removed {
+		gone[u] = true
+	}
 	for _, other := range c.srv.clients(nil) {
 		other.mu.Lock()
 		u := other.seen.user
 		other.mu.Unlock()
 		switch {
 		case other == c.conn: // what others see of it may be out of date
-			c.closing = c.closing || slices.Contains(removed, c.user)
-		case slices.Contains(removed, u):
-			other.kill()
+			c.closing = c.closing || gone[c.user]
+		case gone[u]:
+			other.cut()
 		}
 	}
 }

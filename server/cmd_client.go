@@ -160,18 +160,29 @@ func runClientList(c *call) error {
 type clientFilter struct {
 	id          int64
 	kind        string
-	user        string
-	addr, laddr string
+	user        wantedText
+	addr, laddr wantedText
 	sparesSelf  bool
 	oldForm     bool // CLIENT KILL ip:port
 }
+
+// wantedText is a text that a filter asks for; the zero one asks for none. An empty text can
+// be asked for, too: no address is empty, and the name of a user may be.
+type wantedText struct {
+	asked bool
+	text  string
+}
+
+func wanted(text []byte) wantedText { return wantedText{true, string(text)} }
+
+func (w wantedText) accepts(text string) bool { return !w.asked || w.text == text }
 
 // parseClientKill knows the old form with one address, which may name the caller itself,
 // and the new one with pairs, which spares the caller unless told otherwise. A pair given
 // twice counts the second time, as in Redis 7.0. known reports whether a user exists.
 func parseClientKill(args [][]byte, known func(user string) bool) (clientFilter, error) {
 	if len(args) == 1 {
-		return clientFilter{addr: string(args[0]), oldForm: true}, nil
+		return clientFilter{addr: wanted(args[0]), oldForm: true}, nil
 	}
 	f := clientFilter{sparesSelf: true}
 	for ; len(args) > 0; args = args[2:] {
@@ -196,11 +207,11 @@ func (f *clientFilter) set(option, value []byte, known func(user string) bool) (
 	case equalFold(option, "TYPE"):
 		f.kind, err = parseClientKind(value)
 	case equalFold(option, "ADDR"):
-		f.addr = string(value)
+		f.addr = wanted(value)
 	case equalFold(option, "LADDR"):
-		f.laddr = string(value)
+		f.laddr = wanted(value)
 	case equalFold(option, "USER"):
-		if f.user = string(value); !known(f.user) {
+		if f.user = wanted(value); !known(f.user.text) {
 			return errNoSuchUser(value)
 		}
 	case equalFold(option, "SKIPME") && equalFold(value, "YES"):
@@ -219,9 +230,7 @@ func (f *clientFilter) matches(c *conn) bool {
 	c.mu.Unlock()
 	return (f.id == 0 || f.id == c.id) &&
 		(f.kind == "" || f.kind == normalClient) &&
-		(f.user == "" || f.user == user) &&
-		(f.addr == "" || f.addr == c.remoteAddr()) &&
-		(f.laddr == "" || f.laddr == c.localAddr())
+		f.user.accepts(user) && f.addr.accepts(c.remoteAddr()) && f.laddr.accepts(c.localAddr())
 }
 
 func runClientKill(c *call) error {
@@ -235,7 +244,7 @@ func runClientKill(c *call) error {
 		case !f.matches(other):
 			continue
 		case other != c.conn:
-			other.kill()
+			other.cut()
 		case f.sparesSelf:
 			continue
 		default:
@@ -252,14 +261,6 @@ func runClientKill(c *call) error {
 		c.out.ok()
 	}
 	return nil
-}
-
-// kill ends another client's connection. Replies it has not sent yet are lost.
-func (c *conn) kill() {
-	c.mu.Lock()
-	c.seen.killed = true
-	c.mu.Unlock()
-	c.cut()
 }
 
 func runClientNoEvict(c *call) error { return c.switchFlag(&c.seen.noEvict) }

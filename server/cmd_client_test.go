@@ -32,13 +32,13 @@ func TestParseClientKill(t *testing.T) {
 		want clientFilter
 		err  error
 	}{
-		{"1.2.3.4:5", clientFilter{addr: "1.2.3.4:5", oldForm: true}, nil},
-		{"id", clientFilter{addr: "id", oldForm: true}, nil},
+		{"1.2.3.4:5", clientFilter{addr: wantedText{true, "1.2.3.4:5"}, oldForm: true}, nil},
+		{"id", clientFilter{addr: wantedText{true, "id"}, oldForm: true}, nil},
 		{"id 7", clientFilter{id: 7, sparesSelf: true}, nil},
 		{"ID 7 id 8", clientFilter{id: 8, sparesSelf: true}, nil},
-		{"skipme no addr 1:2 laddr 3:4", clientFilter{addr: "1:2", laddr: "3:4"}, nil},
+		{"skipme no addr 1:2 laddr 3:4", clientFilter{addr: wantedText{true, "1:2"}, laddr: wantedText{true, "3:4"}}, nil},
 		{"SKIPME No SkipMe YES", clientFilter{sparesSelf: true}, nil},
-		{"user default type normal", clientFilter{user: "default", kind: "normal", sparesSelf: true}, nil},
+		{"user default type normal", clientFilter{user: wantedText{true, "default"}, kind: "normal", sparesSelf: true}, nil},
 		{"type REPLICA", clientFilter{kind: "replica", sparesSelf: true}, nil},
 		{"id 0", clientFilter{}, errClientIDPositive},
 		{"id 9223372036854775808", clientFilter{}, errClientIDPositive},
@@ -243,10 +243,7 @@ func TestClients_WithoutKilled(t *testing.T) {
 	second, r2 := dialServer(t, addr)
 	ask(t, first, r, "ping")
 	ask(t, second, r2, "ping")
-	victim := srv.clients([]int64{1})[0]
-	victim.mu.Lock()
-	victim.seen.killed = true
-	victim.mu.Unlock()
+	srv.clients([]int64{1})[0].isCut.Store(true)
 	if got := ask(t, second, r2, "client kill id 1").text; got != "0" {
 		t.Errorf("CLIENT KILL of a killed connection = %q, want 0", got)
 	}

@@ -292,27 +292,3 @@ func (cmd *command) document(w *reply) error {
 	}
 	return writeDocs(w, subs)
 }
-
-// runCommandGetKeys follows Redis' order of refusals: unknown, without keys, arity.
-func runCommandGetKeys(c *call) error {
-	line := c.args[2:]
-	cmd := c.srv.table.lookup("", line[0])
-	if cmd != nil && len(cmd.subs) > 0 && len(line) > 1 {
-		cmd = c.srv.table.lookup(cmd.name, line[1])
-	}
-	switch {
-	case cmd == nil:
-		return errGetKeysCommand
-	case cmd.keys.first == 0:
-		return errGetKeysNone
-	case !cmd.takes(len(line)):
-		return errGetKeysArity
-	}
-	var keys [][]byte
-	cmd.keys.positions(len(line), func(i int) { keys = append(keys, line[i]) })
-	c.out.array(len(keys))
-	for _, key := range keys {
-		c.out.bulk(key)
-	}
-	return nil
-}

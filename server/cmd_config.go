@@ -74,35 +74,62 @@ func parseConfigSet(known *settings, args [][]byte) ([]setting, error) {
 	return list, nil
 }
 
-// runConfigSet sets all or nothing.
+// runConfigSet sets all or nothing, and one after another: what is applied is what was set last.
 func runConfigSet(c *call) error {
-	list, err := parseConfigSet(c.srv.settings, c.args[2:])
+	settings := c.srv.settings
+	list, err := parseConfigSet(settings, c.args[2:])
 	if err != nil {
 		return err
 	}
-	err = c.srv.settings.change(func(s *Settings) error {
-		for _, item := range list {
-			var why settingError
-			if err := item.parameter.assign(s, item.value); errors.As(err, &why) {
-				return errSetting([]byte(item.parameter.name), why)
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	settings.turn.Lock()
+	defer settings.turn.Unlock()
+	before := settings.get()
+	if err := settings.change(func(next *Settings) error { return c.assign(list, next) }); err != nil {
 		return err
 	}
+	now := settings.get()
 	for _, item := range list {
 		if item.parameter.apply != nil {
-			item.parameter.apply(c.srv, item.value)
+			item.parameter.apply(c, item.value)
+		}
+		if value := item.parameter.get(now); value != item.parameter.get(before) {
+			c.srv.log.Info("a client changed a setting", "client", c.id, "name", item.parameter.name, "value", value)
 		}
 	}
 	c.out.ok()
 	return nil
 }
 
+// assign changes next as the list says. Like Redis it asks whether the server can do with the
+// values only when all of them were found right.
+func (c *call) assign(list []setting, next *Settings) error {
+	now := *next
+	refuse := func(p *parameter, err error) error {
+		var why settingError
+		if errors.As(err, &why) {
+			return errSetting([]byte(p.name), why)
+		}
+		return err
+	}
+	for _, item := range list {
+		if err := item.parameter.assign(next, item.value); err != nil {
+			return refuse(item.parameter, err)
+		}
+	}
+	for _, item := range list {
+		if item.parameter.fits == nil {
+			continue
+		}
+		if err := item.parameter.fits(c.srv, now, *next); err != nil {
+			return refuse(item.parameter, err)
+		}
+	}
+	return nil
+}
+
 func runConfigResetStat(c *call) error {
-	c.srv.stats.reset()
+	c.tally = tally{}
+	c.srv.stats.reset(c.srv.keyspace.Now(), c.srv.keyspace.Expired())
 	c.out.ok()
 	return nil
 }

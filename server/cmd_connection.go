@@ -152,9 +152,5 @@ func runReset(c *call) error {
 	return nil
 }
 
-// runReadOnly refuses as a Redis outside a cluster does.
-func runReadOnly(*call) error { return errClusterDisabled }
-
-func runReadWrite(*call) error { return errClusterDisabled }
-
+// runCluster refuses as a Redis outside a cluster does.
 func runCluster(*call) error { return errClusterDisabled }

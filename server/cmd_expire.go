@@ -104,7 +104,7 @@ func runPExpireTime(c *call) error { return tellDeadline(c, inMilliseconds, 0) }
 // tellDeadline answers how many units after base a key ends: -2 if there is no key, -1 if
 // it does not end. Halves of a second are rounded up.
 func tellDeadline(c *call, unit timeUnit, base ttl.Instant) error {
-	r, found, err := c.tx.Stat(c.key(1))
+	r, found, err := c.readStat(1)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func runDel(c *call) error {
 func runExists(c *call) error {
 	existing := 0
 	for i := 1; i < len(c.args); i++ {
-		_, found, err := c.tx.Stat(c.key(i))
+		_, found, err := c.readStat(i)
 		if err != nil {
 			return err
 		}
@@ -39,7 +39,7 @@ func runExists(c *call) error {
 }
 
 func runType(c *call) error {
-	r, found, err := c.tx.Stat(c.key(1))
+	r, found, err := c.readStat(1)
 	if err != nil {
 		return err
 	}
@@ -151,8 +151,8 @@ func runCopy(c *call) error {
 	if o.db == c.db && bytes.Equal(c.args[1], c.args[2]) {
 		return errSameObject
 	}
-	_, copied, err := copyRecord(c.tx, c.key(1), storage.Key{DB: o.db, Name: c.args[2]}, o.replace)
-	if err != nil {
+	found, copied, err := copyRecord(c.tx, c.key(1), storage.Key{DB: o.db, Name: c.args[2]}, o.replace)
+	if err = c.looked(found, err); err != nil {
 		return err
 	}
 	c.out.flag(copied)

@@ -12,7 +12,7 @@ const embeddedMax = 44
 // APPEND or SETRANGE Redis says raw, however short the value is; here nothing remembers
 // how a value came about.
 func runObjectEncoding(c *call) error {
-	r, found, err := c.findString(2)
+	r, found, err := c.readString(2)
 	switch {
 	case err != nil:
 		return err
@@ -39,7 +39,7 @@ func runObjectIdleTime(c *call) error { return tellOfKey(c, 0) }
 
 // tellOfKey answers n if the key exists.
 func tellOfKey(c *call, n int64) error {
-	_, found, err := c.tx.Stat(c.key(2))
+	_, found, err := c.readStat(2)
 	switch {
 	case err != nil:
 		return err
@@ -52,7 +52,7 @@ func tellOfKey(c *call, n int64) error {
 }
 
 func runObjectFreq(c *call) error {
-	_, found, err := c.tx.Stat(c.key(2))
+	_, found, err := c.readStat(2)
 	switch {
 	case err != nil:
 		return err

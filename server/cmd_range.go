@@ -5,22 +5,14 @@ import (
 )
 
 // runStrLen asks for the length and does not read the value.
-func runStrLen(c *call) error {
-	r, _, err := c.statString(1)
-	if err != nil {
+func runStrLen(c *call) error { return c.tellLength(c.readStat(1)) }
+
+func (c *call) tellLength(r storage.Record, found bool, err error) error {
+	if r, _, err = onlyString(r, found, err); err != nil {
 		return err
 	}
 	c.out.integer(int64(r.Size))
 	return nil
-}
-
-// statString is findString without the value.
-func (c *call) statString(i int) (storage.Record, bool, error) {
-	r, found, err := c.tx.Stat(c.key(i))
-	if found && r.Kind != storage.KindString {
-		return storage.Record{}, false, errWrongType
-	}
-	return r, found, err
 }
 
 func runGetRange(c *call) error {
@@ -32,7 +24,7 @@ func runGetRange(c *call) error {
 	if !ok {
 		return errNotInteger
 	}
-	r, _, err := c.findString(1)
+	r, _, err := c.readString(1)
 	if err != nil {
 		return err
 	}
@@ -90,7 +82,7 @@ func runSetRange(c *call) error {
 	}
 	patch := c.args[3]
 	if len(patch) == 0 {
-		return runStrLen(c)
+		return c.tellLength(c.tx.Stat(c.key(1)))
 	}
 	r, _, err := c.findString(1)
 	if err != nil {

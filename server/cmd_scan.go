@@ -137,14 +137,17 @@ func parseCursor(arg []byte) (uint64, error) {
 	return cursor, nil
 }
 
-// wants reports whether a record belongs into the reply.
-func (o *scanOptions) wants(k storage.Key, r storage.Record) bool {
-	return (o.kind == nil || equalKind(o.kind, r.Kind)) &&
-		(o.pattern == nil || o.pattern.match(k.Name))
-}
+// matches reports whether a record has the name that was asked for.
+func (o *scanOptions) matches(k storage.Key) bool { return o.pattern == nil || o.pattern.match(k.Name) }
 
 func equalKind(name []byte, kind storage.Kind) bool {
 	return bytes.EqualFold(name, []byte(kind.String()))
+}
+
+// isKind reports whether a record is of the kind with that name. Redis looks the key up for it.
+func (c *call) isKind(r storage.Record, name []byte) bool {
+	c.lookups.hits++
+	return equalKind(name, r.Kind)
 }
 
 func runScan(c *call) error {
@@ -154,7 +157,7 @@ func runScan(c *call) error {
 	}
 	p := page{names: reply{limit: c.out.limit}}
 	next, err := c.tx.Scan(c.db, o.cursor, o.count, func(k storage.Key, r storage.Record) bool {
-		if o.wants(k, r) {
+		if o.matches(k) && (o.kind == nil || c.isKind(r, o.kind)) {
 			p.add(k.Name)
 		}
 		return true

@@ -32,15 +32,7 @@ func runDebug(*call) error { return errDebug }
 // mode leaves for later, and then the copy if the program has one made. A stop ends it, as
 // it ends a BGSAVE of Redis.
 func (s *Server) save(ctx context.Context) error {
-	// The sizes depend on every change, so the barrier stands for all of them.
-	barrier, err := s.keyspace.View(ctx, storage.Scope{}, func(tx *storage.Tx) error {
-		return readSizes(tx, make([]storage.Count, s.databases))
-	})
-	if err != nil {
-		return err
-	}
-	barrier.Disk = max(barrier.Disk, barrier.System)
-	if err := s.keyspace.Sync(ctx, barrier); err != nil {
+	if err := s.keyspace.Sync(ctx, storage.Everything); err != nil {
 		return err
 	}
 	if s.backup != nil {

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync/atomic"
@@ -126,14 +127,14 @@ func TestInfo_Fields(t *testing.T) {
 		"run_id": srv.runID, "config_file": "sessiond.conf", "loading": "0",
 		"sessiond_durability": "strict", "role": "master", "connected_slaves": "0",
 		"connected_clients": "1", "total_connections_received": "1", "cluster_enabled": "0",
-		"maxmemory_policy": "noeviction", "db0": "keys=1,expires=1,avg_ttl=0",
+		"maxmemory_policy": "noeviction", "db0": "keys=1,expires=1,avg_ttl=100000",
 	}
 	for name, value := range want {
 		if fields[name] != value {
 			t.Errorf("INFO %s = %q, want %q", name, fields[name], value)
 		}
 	}
-	for _, name := range []string{"os", "process_id", "used_memory", "used_memory_human", "used_cpu_user"} {
+	for _, name := range []string{"os", "process_id", "used_memory", "used_memory_human", "used_memory_peak_human", "used_cpu_user"} {
 		if fields[name] == "" {
 			t.Errorf("INFO has no %s", name)
 		}
@@ -195,4 +196,32 @@ func TestCommand_BoundsNames(t *testing.T) {
 			t.Errorf("COMMAND %s with too many names = %q", sub, got.text)
 		}
 	}
+}
+
+// Ensure that avg_ttl is the mean of what has a deadline, of few keys exactly and of many by a
+// sample.
+func TestInfo_AverageTTL(t *testing.T) {
+	t.Parallel()
+	clock := ttl.NewManual(1_000_000)
+	_, addr := startServer(t, clock, Config{})
+	nc, r := dialServer(t, addr)
+	ask(t, nc, r, "set a v px 1000")
+	ask(t, nc, r, "set b v px 4000")
+	ask(t, nc, r, "set c v")
+	expect := func(want string) {
+		t.Helper()
+		if got := infoFields(t, ask(t, nc, r, "info keyspace").text)["db0"]; got != want {
+			t.Errorf("INFO keyspace: db0:%s, want %s", got, want)
+		}
+	}
+	expect("keys=3,expires=2,avg_ttl=2500")
+	clock.Advance(500 * time.Millisecond)
+	expect("keys=3,expires=2,avg_ttl=2000")
+	clock.Advance(500 * time.Millisecond) // a is over and not swept
+	expect("keys=3,expires=2,avg_ttl=3000")
+	ask(t, nc, r, "flushall")
+	for i := range 10 * lifeSample {
+		ask(t, nc, r, fmt.Sprintf("set %d v px 7000", i))
+	}
+	expect(fmt.Sprintf("keys=%d,expires=%d,avg_ttl=7000", 10*lifeSample, 10*lifeSample))
 }

@@ -6,7 +6,7 @@ import (
 )
 
 func runGet(c *call) error {
-	r, found, err := c.findString(1)
+	r, found, err := c.readString(1)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func runSet(c *call) error {
 func (c *call) findForSet(o setOptions) (storage.Record, bool, error) {
 	switch {
 	case o.get:
-		return c.findString(1)
+		return c.readString(1)
 	case o.nx || o.xx || o.keepTTL:
 		return c.tx.Stat(c.key(1))
 	}
@@ -136,7 +136,7 @@ func runSetNX(c *call) error {
 
 // runGetSet takes the deadline away, as SET does.
 func runGetSet(c *call) error {
-	old, found, err := c.findString(1)
+	old, found, err := c.readString(1)
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func runGetSet(c *call) error {
 }
 
 func runGetDel(c *call) error {
-	old, found, err := c.findString(1)
+	old, found, err := c.readString(1)
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func runGetEX(c *call) error {
 	if err != nil {
 		return err
 	}
-	r, found, err := c.findString(1)
+	r, found, err := c.readString(1)
 	if err != nil {
 		return err
 	}
@@ -214,7 +214,7 @@ func runGetEX(c *call) error {
 func runMGet(c *call) error {
 	c.out.array(len(c.args) - 1)
 	for i := 1; i < len(c.args); i++ {
-		r, found, err := c.tx.Find(c.key(i))
+		r, found, err := c.read(i)
 		if err != nil {
 			return err
 		}

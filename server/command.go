@@ -17,9 +17,11 @@ type command struct {
 	// access says, key specification by key specification, what is done to the keys: a
 	// letter pair and words of Redis' COMMAND, such as "RW access update".
 	access string
-	tips   []string
-	group  group
-	since  string // the Redis version that brought the command
+	// find finds the keys for COMMAND GETKEYS where keys and access do not say all.
+	find  keyFinder
+	tips  []string
+	group group
+	since string // the Redis version that brought the command
 	// acl names categories that do not follow from flags and group.
 	acl     string
 	syntax  string
@@ -117,14 +119,17 @@ func (spec keySpec) positions(args int, fn func(i int)) {
 
 // table finds rows by name. It does not change once made.
 type table struct {
-	rows   []command
-	byName map[string]*command // lower case; subcommands as "client|id"
-	called map[string]*command // what clients call; byName but for rename-command
-	all    []*command          // by id
+	rows    []command
+	byName  map[string]*command   // lower case; subcommands as "client|id"
+	called  map[string]*command   // what clients call; byName but for rename-command
+	all     []*command            // by id
+	of      map[string][]*command // by category
+	foreign map[string]*command   // those of Redis that are not here, lower case
 }
 
 func newTable() *table {
-	t := &table{rows: commandTable(), byName: map[string]*command{}, called: map[string]*command{}}
+	t := &table{rows: commandTable(), byName: map[string]*command{}, called: map[string]*command{}, foreign: map[string]*command{}, of: map[string][]*command{}}
+	t.addForeign(foreignCommands())
 	for i := range t.rows {
 		cmd := &t.rows[i]
 		t.add(cmd)
@@ -142,6 +147,9 @@ func (t *table) add(cmd *command) {
 	t.all = append(t.all, cmd)
 	t.byName[cmd.fullName()] = cmd
 	t.called[cmd.fullName()] = cmd
+	for _, category := range cmd.categories() {
+		t.of[category] = append(t.of[category], cmd)
+	}
 }
 
 // find returns the row of a command line, a subcommand's where there is one, or the error

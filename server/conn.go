@@ -38,6 +38,7 @@ type conn struct {
 	socket io.ReadWriter // how net is read and written
 	in     frames
 	out    reply           // replies that were not sent yet
+	output outputBounds    // how many bytes they may be
 	owed   storage.Barrier // what must be safe before they are sent
 	opened ttl.Instant
 
@@ -53,7 +54,13 @@ type conn struct {
 	queuedHeld  share     // for a large transaction
 	readBy      time.Time // the read deadline that is set; zero if there is none
 	writeBy     time.Time // the write deadline that is set
+	readLast    int       // bytes that were read since the server stops
+	readLastBy  time.Time // until when commands may begin to arrive then
+	sendFailed  bool      // the client got a part of what was sent, or nothing
 	noted       connState // what seen has
+
+	tally   tally   // not in the server's totals yet
+	lookups lookups // of the transaction under way
 
 	// The command under way, outside a queue; kept here so that it costs no allocation.
 	call  call
@@ -61,8 +68,12 @@ type conn struct {
 	begin int                     // where its reply begins
 	step  func(*storage.Tx) error // runStep
 
-	lastCommand atomic.Pointer[command] // nil before the first, and for one that does not exist
-	lastUsed    atomic.Int64            // ttl.Instant when bytes arrived
+	lastCommand atomic.Pointer[command]            // nil before the first, and for one that does not exist
+	lastUsed    atomic.Int64                       // ttl.Instant when bytes arrived
+	isCut       atomic.Bool                        // see cut
+	reads       atomic.Bool                        // commands, after the handshake
+	woken       atomic.Bool                        // see wake
+	unpause     atomic.Pointer[context.CancelFunc] // ends the wait of waitPaused, if there is one
 
 	mu   sync.Mutex
 	seen clientInfo // what other connections may look at
@@ -74,7 +85,7 @@ type clientInfo struct {
 	connState
 	name, libName, libVersion string
 	noEvict, noTouch          bool // CLIENT NO-EVICT, CLIENT NO-TOUCH
-	killed                    bool // CLIENT KILL closed the connection
+	held                      bool // by CLIENT PAUSE
 }
 
 // connState is what commands change of a connection.
@@ -131,13 +142,14 @@ func (c *conn) setLoggedIn(yes bool) {
 
 // serve answers the client until it goes, misbehaves, or the server stops.
 func (c *conn) serve() {
-	defer c.net.Close()
+	defer c.close()
 	defer c.letGo()
 	c.applyBounds(c.srv.settings.bounds())
 	if c.handshake() != nil {
 		return
 	}
-	for !c.closing {
+	c.reads.Store(true)
+	for !c.closing && !c.isCut.Load() {
 		args, err := c.in.next()
 		if errors.Is(err, errIncomplete) {
 			if err = c.flush(); err == nil {
@@ -148,6 +160,9 @@ func (c *conn) serve() {
 			}
 		} else if err == nil {
 			if err = c.refuseHTTP(args); err == nil {
+				err = c.waitPaused(args)
+			}
+			if err == nil {
 				c.guardedDispatch(args)
 				err = c.checkBuffers()
 			}
@@ -156,7 +171,9 @@ func (c *conn) serve() {
 			return
 		}
 	}
-	_ = c.flush() // the connection is closed next, whatever became of the last reply
+	if !c.isCut.Load() {
+		_ = c.flush() // the connection is closed next, whatever became of the last reply
+	}
 }
 
 // tell leaves the client of a violation of the protocol an error, after which the connection
@@ -219,49 +236,21 @@ func (c *conn) checkBuffers() error {
 
 func (c *conn) applyBounds(b bounds) {
 	c.in.limits = b.frames
-	c.out.limit = b.output
-}
-
-// fill waits for bytes from the client, at most the idle time, or the time to log in. What
-// ends the wait is of interest to nobody: the client is gone, was silent, or the server
-// stops; too large a command is logged.
-func (c *conn) fill() error {
-	b := c.srv.settings.bounds()
-	c.applyBounds(b)
-	var deadline time.Time
-	switch {
-	case !c.loggedIn:
-		deadline = c.loginBy
-	case b.idle > 0:
-		deadline = ttl.System.Now().Add(b.idle).Time()
-	}
-	if err := c.setReadDeadline(deadline); err != nil {
-		return err
-	}
-	// A stop that came before would be forgotten by the new deadline.
-	if c.srv.stopping() {
-		return net.ErrClosed
-	}
-	err := c.in.fill()
-	c.lastUsed.Store(int64(c.srv.keyspace.Now()))
-	if errors.Is(err, errQueryLimit) || errors.Is(err, errClientMemory) {
-		c.srv.log.Warn("client closed: its command is too large", "client", c.id, "err", err)
-		c.srv.stats.queryLimit.Add(1)
-	}
-	return err
+	c.output = b.output
+	c.out.limit = b.output.hard
 }
 
 // flush makes what the replies report safe, and sends them. This is the only way out:
 // no reply passes the barrier of the change it reports.
 func (c *conn) flush() error {
+	c.srv.stats.totals.take(&c.tally)
 	if len(c.out.b) == 0 {
 		return nil
 	}
 	if err := c.srv.keyspace.Sync(context.Background(), c.owed); err != nil {
-		c.srv.log.Error("replies withheld: changes could not be made durable", "client", c.id, "err", err)
-		return err
+		return c.withhold(err)
 	}
-	c.owed = storage.Barrier{}
+	c.owed = 0
 	err := c.send(c.out.b)
 	c.out.held.hold(0)
 	c.srv.replies.give(c.out.b) // an idle connection needs none
@@ -269,33 +258,81 @@ func (c *conn) flush() error {
 	return err
 }
 
-// send writes b piece by piece. A client that does not read is cut.
+// withhold sends one error in place of all replies that are due, since they may tell of what is
+// not safe, and returns the error that ends the connection. The client takes it for the reply to
+// its first command, as it does when the connection ends without a word.
+func (c *conn) withhold(err error) error {
+	if c.owed != 0 {
+		c.srv.log.Error("replies withheld: changes could not be made durable", "client", c.id, "err", err)
+	}
+	if errors.Is(err, storage.ErrFailed) {
+		c.out.b = c.out.b[:0]
+		c.out.fail(errStoreFailed)
+		_ = c.send(c.out.b) // the connection is closed next
+	}
+	return err
+}
+
+// send writes b. A client that does not read is cut.
 func (c *conn) send(b []byte) error {
+	if over := len(b) - c.output.soft; over > 0 {
+		if err := c.sendOver(b[:over]); err != nil {
+			return err
+		}
+		b = b[over:]
+	}
+	return c.sendPieces(b)
+}
+
+// sendPieces writes b piece by piece.
+func (c *conn) sendPieces(b []byte) error {
 	for len(b) > 0 {
-		piece := b[:min(len(b), sendSize)]
-		b = b[len(piece):]
+		size := sendSize
+		if c.srv.stopping() {
+			size = lastSendSize
+		}
 		if err := c.extendWriteDeadline(); err != nil {
 			return err
 		}
-		if _, err := c.socket.Write(piece); err != nil {
-			return err
+		n, err := c.socket.Write(b[:min(len(b), size)])
+		c.srv.stats.totals.sent.Add(int64(n))
+		if err != nil {
+			if err = c.sendError(n, err); err != nil {
+				return err
+			}
 		}
+		b = b[n:]
 	}
 	return nil
 }
 
 // extendWriteDeadline gives the client sendTime from now, and a quarter more, so that it need
-// not be done for every reply.
+// not be done for every reply; or lastSendTime when the server stops.
 func (c *conn) extendWriteDeadline() error {
 	now := ttl.System.Now()
-	if c.loggedIn && c.writeBy.After(now.Add(sendTime).Time()) {
+	stopping := c.srv.stopping()
+	switch {
+	case stopping:
+		c.writeBy = now.Add(lastSendTime).Time()
+	case c.loggedIn && c.writeBy.After(now.Add(sendTime).Time()):
 		return nil
+	default:
+		c.writeBy = now.Add(sendTime + sendTime/4).Time()
 	}
-	c.writeBy = now.Add(sendTime + sendTime/4).Time()
 	if !c.loggedIn && c.loginBy.Before(c.writeBy) {
 		c.writeBy = c.loginBy
 	}
-	return c.net.SetWriteDeadline(c.writeBy)
+	if err := c.net.SetWriteDeadline(c.writeBy); err != nil {
+		return err
+	}
+	// What came before would be forgotten by the new deadline.
+	switch {
+	case c.isCut.Load():
+		return net.ErrClosed
+	case !stopping && c.srv.stopping():
+		return c.extendWriteDeadline()
+	}
+	return nil
 }
 
 // applyReplyMode drops the reply that begins at begin if CLIENT REPLY says so.
@@ -326,6 +363,3 @@ func (c *conn) noteState() {
 	defer c.mu.Unlock()
 	c.seen.connState = now
 }
-
-// interrupt wakes the connection if it waits for its client, so that it can stop.
-func (c *conn) interrupt() { _ = c.net.SetReadDeadline(time.Unix(1, 0)) } // it may be closed already

@@ -24,11 +24,9 @@ func (c *conn) dispatch(args [][]byte) {
 		c.transaction.queue(cmd, args)
 		c.out.simple("QUEUED")
 	default:
-		c.srv.stats.called(cmd)
 		c.call = call{conn: c, cmd: cmd, args: args}
-		if err = c.execute(); err != nil {
-			c.srv.stats.failed(cmd)
-		}
+		err = c.execute()
+		c.called(cmd, err)
 		c.forgetCall()
 	}
 	if err != nil {
@@ -38,6 +36,16 @@ func (c *conn) dispatch(args [][]byte) {
 	c.servePenalty()
 	c.applyReplyMode(begin)
 	c.noteState()
+}
+
+// called counts a command that was run, which err may say went wrong. As in Redis that is when
+// it is over: INFO does not count itself.
+func (c *conn) called(cmd *command, err error) {
+	c.tally.commands++
+	c.srv.stats.perCommand[cmd.id].calls.Add(1)
+	if err != nil {
+		c.srv.stats.failed(cmd)
+	}
 }
 
 // admit finds the row of a command line and asks whether this connection may run it now.
@@ -71,6 +79,7 @@ func (c *conn) execute() error {
 
 // runStep runs c.call in a transaction, which may be the second attempt.
 func (c *conn) runStep(tx *storage.Tx) error {
+	c.lookups = lookups{}
 	c.out.b = c.out.b[:c.begin]
 	c.call.tx = tx
 	return c.call.cmd.run(&c.call)
@@ -92,9 +101,10 @@ func (c *conn) transact(scope storage.Scope, update bool, fn func(*storage.Tx) e
 	if update {
 		run = c.srv.keyspace.Update
 	}
-	scope.After = c.owed
 	barrier, err := run(context.Background(), scope, fn)
-	c.owed = c.owed.Join(barrier)
+	c.tally.add(c.lookups)
+	c.lookups = lookups{}
+	c.owed = max(c.owed, barrier)
 	return err
 }
 
@@ -115,6 +125,8 @@ func (c *conn) translate(err error) replyError {
 		return errWrongType
 	case errors.Is(err, storage.ErrFull):
 		return errDiskFull // the store logs when that begins and ends
+	case errors.Is(err, storage.ErrFailed):
+		return errStoreFailed // the store has logged it
 	}
 	c.srv.log.Error("command failed in storage", "client", c.id, "err", err)
 	return errEngine(err)

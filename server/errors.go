@@ -38,6 +38,9 @@ const (
 	// errDiskFull begins as Redis' error does when it cannot write to its disk.
 	errDiskFull = replyError("MISCONF the disk is full, or the limit of --max-disk is reached: sessions can still be read and deleted, and writes resume by themselves when there is room")
 
+	// errStoreFailed is the last that a client hears of a store that has failed.
+	errStoreFailed = replyError("MISCONF the store has failed, and nothing is acknowledged any more: the log says why")
+
 	// errOutputLimit ends a command whose reply will never be sent: its client is cut.
 	errOutputLimit = replyError("ERR reply exceeds client-output-buffer-limit")
 	// errExecSize has no counterpart in Redis, which runs out of memory instead.
@@ -58,6 +61,10 @@ const (
 	errClientID         = replyError("ERR Invalid client ID")
 	errClientIDPositive = replyError("ERR client-id should be greater than 0")
 	errNoSuchClient     = replyError("ERR No such client")
+	errPauseMode        = replyError("ERR CLIENT PAUSE mode must be WRITE or ALL")
+	errPauseTimeout     = replyError("ERR timeout is not an integer or out of range")
+	errPauseNegative    = replyError("ERR timeout is negative")
+	errUnblockReason    = replyError("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
 )
 
 // Errors of the commands about the server.
@@ -73,6 +80,8 @@ const (
 	errGetKeysCommand = replyError("ERR Invalid command specified")
 	errGetKeysNone    = replyError("ERR The command has no key arguments")
 	errGetKeysArity   = replyError("ERR Invalid number of arguments specified for command")
+
+	errGetKeysArguments = replyError("ERR Invalid arguments specified for command")
 )
 
 func errUnknownSetting(name []byte) replyError {

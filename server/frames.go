@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 )
 
 // Limits of the protocol. They are Redis', those before login, too, but for maxArgs: Redis
@@ -124,7 +125,7 @@ func (f *frames) next() ([][]byte, error) {
 
 // take returns the arguments of the command just scanned and moves behind it.
 func (f *frames) take() [][]byte {
-	f.args = f.args[:0]
+	f.args = slices.Grow(f.args[:0], len(f.spans))
 	for _, s := range f.spans {
 		at := f.start + s.off
 		f.args = append(f.args, f.buf[at:at+s.len:at+s.len])
@@ -253,6 +254,10 @@ func (f *frames) fill() error {
 	}
 	return err
 }
+
+// goesOn reports whether more bytes are certain or likely to come: those of a command that has
+// begun, or those that did not fit the last read.
+func (f *frames) goesOn() bool { return f.start < f.end || f.end == len(f.buf) }
 
 // errQueryLimit says that one command is larger than client-query-buffer-limit.
 var errQueryLimit = errors.New("command exceeds client-query-buffer-limit")

@@ -23,8 +23,16 @@ func (e *endless) Read(p []byte) (int, error) {
 
 // BenchmarkFrames is the cost of cutting one pipelined GET out of the stream. It must not
 // allocate.
-func BenchmarkFrames(b *testing.B) {
-	f := newFrames(&endless{data: strings.Repeat(oneGet, 16)})
+func BenchmarkFrames(b *testing.B) { benchFrames(b, strings.Repeat(oneGet, 16)) }
+
+// BenchmarkFrames_ManyArguments is the cost of one command of 200,000 arguments.
+func BenchmarkFrames_ManyArguments(b *testing.B) {
+	benchFrames(b, encode(strings.Fields("MGET"+strings.Repeat(" key", 200_000))))
+}
+
+// benchFrames cuts the commands out of a stream that repeats data.
+func benchFrames(b *testing.B, data string) {
+	f := newFrames(&endless{data: data})
 	f.loggedIn = true
 	b.ReportAllocs()
 	for b.Loop() {

@@ -201,6 +201,32 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
+// Ensure that the slots for many arguments, and for the keys among them, are made at once: they
+// are let go of after each large command.
+func TestFrames_ManyArguments(t *testing.T) {
+	line := strings.Fields("MGET" + strings.Repeat(" k", 200_000))
+	f := newFrames(nil)
+	f.loggedIn = true
+	f.buf = []byte(encode(line))
+	f.end = len(f.buf)
+	f.spans = make([]span, 0, len(line))
+	mget := newTable().named([]byte("mget"))
+	allocations := testing.AllocsPerRun(1, func() {
+		f.start, f.args = 0, nil
+		args, err := f.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &call{conn: &conn{}, cmd: mget, args: args}
+		if scope, err := c.scope(); err != nil || len(scope.Keys) != len(line)-1 {
+			t.Errorf("the scope has %d keys, %v, want %d", len(scope.Keys), err, len(line)-1)
+		}
+	})
+	if allocations > 10 { // the race detector makes a few of its own
+		t.Errorf("200,000 arguments took %v allocations, want one for the arguments, one for the keys, and few others", allocations)
+	}
+}
+
 // FuzzFrames_Redcon compares with redcon's parser, which knows well-formed commands.
 func FuzzFrames_Redcon(f *testing.F) {
 	f.Add("get\nk", "set\nk\nv\r", uint8(3))

@@ -34,8 +34,8 @@ func (c *conn) handshake() error {
 	if err := c.net.SetDeadline(ttl.System.Now().Add(handshakeTime).Time()); err != nil {
 		return err
 	}
-	// A stop that came before would be forgotten by the deadline.
-	if c.srv.stopping() {
+	// A stop that came before would be forgotten by the deadline, and so would a cut.
+	if c.srv.stopping() || c.isCut.Load() {
 		return net.ErrClosed
 	}
 	if err := s.HandshakeContext(context.Background()); err != nil {
@@ -58,16 +58,6 @@ func (c *conn) setReadDeadline(deadline time.Time) error {
 	}
 	c.readBy = deadline
 	return c.net.SetReadDeadline(deadline)
-}
-
-// cut closes the connection at once, from any goroutine. The Close of one that encrypts
-// says good-bye first, for which a client that reads nothing lets it wait.
-func (c *conn) cut() {
-	if s, ok := c.net.(secured); ok {
-		_ = s.NetConn().Close() // its own goroutine may have closed it already
-		return
-	}
-	_ = c.net.Close() // so may it here
 }
 
 var errEncrypted = errors.New("TLS on a port that is not encrypted")

@@ -22,6 +22,12 @@ import (
 func startTLS(t *testing.T, config Config) (srv *Server, plain, encrypted string) {
 	t.Helper()
 	srv, plain = startServer(t, ttl.NewManual(1), config)
+	return srv, plain, serveTLS(t, srv)
+}
+
+// serveTLS serves TLS on a free port, whose address it returns.
+func serveTLS(t *testing.T, srv *Server) (addr string) {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +42,7 @@ func startTLS(t *testing.T, config Config) (srv *Server, plain, encrypted string
 			t.Errorf("Serve = %v, want ErrServerClosed", err)
 		}
 	})
-	return srv, plain, ln.Addr().String()
+	return ln.Addr().String()
 }
 
 func newCertificate(t *testing.T) tls.Certificate {

@@ -5,8 +5,6 @@ import (
 	"os"
 	"runtime"
 	"strings"
-
-	"github.com/sessiond/sessiond/storage"
 )
 
 // infoSection is one section of INFO.
@@ -105,19 +103,24 @@ func (t *infoText) clients() error {
 	t.line("connected_clients", len(t.srv.clients(nil)))
 	t.line("cluster_connections", 0)
 	t.line("maxclients", t.srv.settings.maxClients())
-	t.line("blocked_clients", 0)
+	t.line("blocked_clients", t.srv.pause.held.Load())
 	t.line("tracking_clients", 0)
 	return nil
 }
 
 func (t *infoText) memory() error {
-	used := usedMemory()
+	used, resident := memoryInUse()
+	t.srv.stats.noteMemory(used)
+	peak := t.srv.stats.mostMemory.Load()
 	t.line("used_memory", used)
 	t.line("used_memory_human", humanBytes(used))
-	if resident := residentMemory(); resident > 0 {
+	if resident > 0 {
 		t.line("used_memory_rss", resident)
 		t.line("used_memory_rss_human", humanBytes(resident))
 	}
+	t.line("used_memory_peak", peak)
+	t.line("used_memory_peak_human", humanBytes(peak))
+	t.line("used_memory_peak_perc", fmt.Sprintf("%.2f%%", 100*float64(used)/float64(peak)))
 	t.line("maxmemory", 0)
 	t.line("maxmemory_human", "0B")
 	t.line("maxmemory_policy", "noeviction")
@@ -156,8 +159,19 @@ func (t *infoText) persistence() error {
 	t.line("rdb_last_bgsave_status", status)
 	t.line("aof_enabled", 1)
 	t.line("sessiond_durability", t.srv.settings.get().Durability)
+	t.log()
 	t.disk()
 	return nil
+}
+
+func (t *infoText) log() {
+	log, ok := t.srv.keyspace.Log()
+	if !ok {
+		return
+	}
+	t.line("sessiond_log_size_bytes", log.Most)
+	t.line("sessiond_log_pending_bytes", log.Pending)
+	t.line("sessiond_recovered_changes", log.Recovered)
 }
 
 func (t *infoText) disk() {
@@ -173,21 +187,38 @@ func (t *infoText) disk() {
 	t.line("sessiond_disk_available_bytes", disk.Available)
 	t.line("sessiond_disk_used_bytes", disk.Used)
 	t.line("sessiond_disk_quota_bytes", disk.Quota)
+	exposed := 0
+	if disk.Exposed {
+		exposed = 1
+	}
+	t.line("sessiond_dir_open_to_others", exposed)
 }
 
 func (t *infoText) counters() error {
-	_, errors := t.srv.stats.errorCounts()
-	t.line("total_connections_received", t.srv.stats.accepted.Load())
-	t.line("total_commands_processed", t.srv.stats.commands.Load())
-	t.line("rejected_connections", t.srv.stats.turnedAway.Load())
-	t.line("client_query_buffer_limit_disconnections", t.srv.stats.queryLimit.Load())
-	t.line("client_output_buffer_limit_disconnections", t.srv.stats.outputLimit.Load())
+	stats := t.srv.stats
+	stats.totals.take(&t.tally)
+	stats.sample(t.srv.keyspace.Now())
+	_, errors := stats.errorCounts()
+	rate := stats.rates.mean()
+	t.line("total_connections_received", stats.accepted.Load())
+	t.line("total_commands_processed", stats.totals.commands.Load())
+	t.line("instantaneous_ops_per_sec", rate.commands)
+	t.line("total_net_input_bytes", stats.totals.received.Load())
+	t.line("total_net_output_bytes", stats.totals.sent.Load())
+	t.line("instantaneous_input_kbps", fmt.Sprintf("%.2f", float64(rate.received)/1024))
+	t.line("instantaneous_output_kbps", fmt.Sprintf("%.2f", float64(rate.sent)/1024))
+	t.line("rejected_connections", stats.turnedAway.Load())
+	t.line("expired_keys", t.srv.keyspace.Expired()-stats.expired.Load())
+	t.line("client_query_buffer_limit_disconnections", stats.queryLimit.Load())
+	t.line("client_output_buffer_limit_disconnections", stats.outputLimit.Load())
 	t.line("evicted_keys", 0)
 	t.line("evicted_clients", 0)
+	t.line("keyspace_hits", stats.totals.hits.Load()+t.lookups.hits)
+	t.line("keyspace_misses", stats.totals.misses.Load()+t.lookups.misses)
 	t.line("total_error_replies", errors)
-	t.line("acl_access_denied_auth", t.srv.stats.denied[deniedAuth].Load())
-	t.line("acl_access_denied_cmd", t.srv.stats.denied[deniedCommand].Load())
-	t.line("acl_access_denied_key", t.srv.stats.denied[deniedKey].Load())
+	t.line("acl_access_denied_auth", stats.denied[deniedAuth].Load())
+	t.line("acl_access_denied_cmd", stats.denied[deniedCommand].Load())
+	t.line("acl_access_denied_key", stats.denied[deniedKey].Load())
 	return nil
 }
 
@@ -212,7 +243,8 @@ func (t *infoText) cpu() error {
 
 func (t *infoText) nothing() error { return nil }
 
-// commands lists what was called or refused. Time is not measured: usec is always 0.
+// commands lists what was called or refused. Time is not measured, so usec is always 0: two looks
+// at the clock cost about 50 ns, 6 % of a GET in a pipeline (BenchmarkServe).
 func (t *infoText) commands() error {
 	for _, cmd := range t.srv.table.all {
 		s := &t.srv.stats.perCommand[cmd.id]
@@ -236,40 +268,5 @@ func (t *infoText) errors() error {
 
 func (t *infoText) cluster() error {
 	t.line("cluster_enabled", 0)
-	return nil
-}
-
-// keyspace tells the sizes of the databases that are not empty. Inside EXEC it sees what
-// the transaction wrote.
-func (t *infoText) keyspace() error {
-	counts := make([]storage.Count, t.srv.databases)
-	read := func(tx *storage.Tx) error { return readSizes(tx, counts) }
-	var err error
-	if t.tx != nil {
-		err = read(t.tx)
-	} else {
-		err = t.transact(storage.Scope{}, false, read)
-	}
-	if err != nil {
-		return err
-	}
-	for db, n := range counts {
-		if n.Records > 0 {
-			t.line(fmt.Sprintf("db%d", db),
-				fmt.Sprintf("keys=%d,expires=%d,avg_ttl=0", n.Records, n.Expiring))
-		}
-	}
-	return nil
-}
-
-// readSizes fills counts with the sizes of the databases.
-func readSizes(tx *storage.Tx, counts []storage.Count) error {
-	for db := range counts {
-		n, err := tx.Len(db)
-		if err != nil {
-			return err
-		}
-		counts[db] = n
-	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"math"
@@ -17,18 +16,30 @@ type parameter struct {
 	get  func(Settings) string
 	// set changes the value. Nil means that it is fixed while the server runs.
 	set func(*Settings, []byte) error
-	// apply tells others of a value that was set. It may be nil.
-	apply func(*Server, []byte)
+	// fits says why this server cannot go from the present settings to the next ones. It may be
+	// nil.
+	fits func(s *Server, now, next Settings) error
+	// apply makes a value that was set hold. It may be nil.
+	apply func(c *call, value []byte)
 	// check refuses what Redis would not take for a value, in its words. It may be nil.
 	check func([]byte) error
 	// refusal is why a parameter that Redis never lets change is not set. Without it, a
 	// fixed parameter may be "set" to the value it has already.
 	refusal string
+	// why says, behind Redis' words, why one that Redis does let change is fixed here.
+	why string
 }
 
 const (
 	immutable = "can't set immutable config"
 	protected = "can't set protected config"
+)
+
+// Reasons of several parameters.
+const (
+	atStart    = "it is chosen at the start"
+	onDisk     = "sessions are on disk and none is evicted, memory is bounded at the start"
+	noReplicas = "there are no replicas"
 )
 
 // parameters returns every name CONFIG knows, spelled as in redis.conf. It holds what
@@ -38,7 +49,7 @@ func parameters(databases int) []parameter {
 	return append([]parameter{
 		{
 			name: "requirepass", get: func(s Settings) string { return s.Password }, set: setPassword,
-			apply: func(s *Server, v []byte) { s.acl.setDefaultPassword(v) },
+			apply: func(c *call, v []byte) { c.srv.acl.setDefaultPassword(v) },
 		},
 		{
 			name: "maxclients",
@@ -47,6 +58,12 @@ func parameters(databases int) []parameter {
 				n, err := parseSetting(v, 1, math.MaxUint32)
 				s.MaxClients = int(min(n, math.MaxInt))
 				return err
+			},
+			fits: func(s *Server, _, next Settings) error {
+				if next.MaxClients > s.sockets {
+					return settingError(fmt.Sprintf("The operating system is not able to handle the specified number of clients, try with %d", s.sockets))
+				}
+				return nil
 			},
 		},
 		{
@@ -57,27 +74,39 @@ func parameters(databases int) []parameter {
 				s.IdleTimeout = time.Duration(n) * time.Second
 				return err
 			},
+			apply: func(c *call, _ []byte) { c.srv.each((*conn).wake) },
 		},
+		keepAliveParameter(),
 		byteParameter("proto-max-bulk-len", 1<<20, 512<<20, func(s *Settings) *int { return &s.MaxBulk }),
 		byteParameter("client-query-buffer-limit", 1<<20, math.MaxInt32, func(s *Settings) *int { return &s.QueryBuffer }),
-		{name: "client-output-buffer-limit", get: outputLimits, set: setOutputLimits},
+		{
+			name: "client-output-buffer-limit",
+			get:  func(s Settings) string { return s.OutputLimits.String() },
+			set:  setOutputLimits,
+		},
 		{name: "databases", get: fixed(strconv.Itoa(databases)), refusal: immutable},
 		{name: "dir", get: func(s Settings) string { return s.Dir }, refusal: protected},
-		{name: "bind", get: func(s Settings) string { return strings.Join(s.Bind, " ") }},
+		{name: "bind", get: func(s Settings) string { return strings.Join(s.Bind, " ") }, why: atStart},
 		{
 			name:  "port",
 			get:   func(s Settings) string { return strconv.Itoa(s.Port) },
-			check: integer(0, math.MaxUint16),
+			check: integer(0, math.MaxUint16), why: atStart,
 		},
 		{name: "aclfile", get: func(s Settings) string { return s.ACLFile }, refusal: immutable},
 		{name: "unixsocket", get: func(s Settings) string { return s.UnixSocket }, refusal: immutable},
 		{
-			name:  "loglevel",
-			get:   func(s Settings) string { return s.LogLevel },
-			check: oneOf("debug", "verbose", "notice", "warning"),
+			name: "loglevel",
+			get:  func(s Settings) string { return s.LogLevel },
+			set:  setLogLevel, fits: logLevelFits, apply: applyLogLevel,
 		},
-		{name: "durability", get: func(s Settings) string { return s.Durability }},
-		{name: "appendfsync", get: appendfsync, check: oneOf("everysec", "always", "no")},
+		{
+			name: "durability", get: func(s Settings) string { return s.Durability },
+			set: setDurability, apply: applyDurability,
+		},
+		{
+			name: "appendfsync", get: appendfsync,
+			set: setAppendfsync, apply: applyDurability,
+		},
 	}, append(tlsParameters(), inertParameters()...)...)
 }
 
@@ -87,16 +116,16 @@ func tlsParameters() []parameter {
 		{
 			name:  "tls-port",
 			get:   func(s Settings) string { return strconv.Itoa(s.TLS.Port) },
-			check: integer(0, math.MaxUint16),
+			check: integer(0, math.MaxUint16), why: atStart,
 		},
-		{name: "tls-cert-file", get: func(s Settings) string { return s.TLS.CertFile }},
-		{name: "tls-key-file", get: func(s Settings) string { return s.TLS.KeyFile }},
-		{name: "tls-ca-cert-file", get: func(s Settings) string { return s.TLS.CACertFile }},
-		{name: "tls-ca-cert-dir", get: func(s Settings) string { return s.TLS.CACertDir }},
+		{name: "tls-cert-file", get: func(s Settings) string { return s.TLS.CertFile }, why: atStart},
+		{name: "tls-key-file", get: func(s Settings) string { return s.TLS.KeyFile }, why: atStart},
+		{name: "tls-ca-cert-file", get: func(s Settings) string { return s.TLS.CACertFile }, why: atStart},
+		{name: "tls-ca-cert-dir", get: func(s Settings) string { return s.TLS.CACertDir }, why: atStart},
 		{
 			name:  "tls-auth-clients",
 			get:   func(s Settings) string { return cmp.Or(s.TLS.AuthClients, "yes") },
-			check: oneOf("no", "yes", "optional"),
+			check: oneOf("no", "yes", "optional"), why: atStart,
 		},
 	}
 }
@@ -105,26 +134,26 @@ func tlsParameters() []parameter {
 // them to it is right; nobody is told that another value was taken.
 func inertParameters() []parameter {
 	return []parameter{
-		{name: "appendonly", get: fixed("yes"), check: yesOrNo},
-		{name: "save", get: fixed("")},
-		{name: "maxmemory", get: fixed("0")},
+		{name: "appendonly", get: fixed("yes"), check: yesOrNo, why: "every change is written to disk"},
+		{name: "save", get: fixed(""), why: "every change is written to disk, there are no snapshots"},
+		{name: "maxmemory", get: fixed("0"), why: onDisk},
 		{
 			name: "maxmemory-policy", get: fixed("noeviction"),
 			check: oneOf("volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl",
 				"allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction"),
+			why: onDisk,
 		},
-		{name: "notify-keyspace-events", get: fixed("")},
-		{name: "protected-mode", get: fixed("yes"), check: yesOrNo},
-		{name: "replica-read-only", get: fixed("yes"), check: yesOrNo},
-		{name: "slave-read-only", get: fixed("yes"), check: yesOrNo},
+		{name: "notify-keyspace-events", get: fixed(""), why: "there are no keyspace events"},
+		{name: "protected-mode", get: fixed("yes"), check: yesOrNo, why: "beyond loopback nobody is served without a password"},
+		{name: "replica-read-only", get: fixed("yes"), check: yesOrNo, why: noReplicas},
+		{name: "slave-read-only", get: fixed("yes"), check: yesOrNo, why: noReplicas},
 		{name: "replicaof", get: fixed(""), refusal: immutable},
 		{name: "slaveof", get: fixed(""), refusal: immutable},
-		{name: "tcp-keepalive", get: fixed("15"), check: integer(0, math.MaxInt32)}, // Go's default
 		{name: "cluster-enabled", get: fixed("no"), refusal: immutable},
 		{name: "enable-debug-command", get: fixed("no"), refusal: immutable},
 		{name: "daemonize", get: fixed("no"), refusal: immutable},
-		{name: "acllog-max-len", get: fixed(strconv.Itoa(aclLogSize)), check: integer(0, math.MaxInt32)},
-		{name: "acl-pubsub-default", get: fixed("resetchannels"), check: oneOf("allchannels", "resetchannels")},
+		{name: "acllog-max-len", get: fixed(strconv.Itoa(aclLogSize)), check: integer(0, math.MaxInt32), why: "the log has one size"},
+		{name: "acl-pubsub-default", get: fixed("resetchannels"), check: oneOf("allchannels", "resetchannels"), why: "a new user may use no channel"},
 	}
 }
 
@@ -147,35 +176,27 @@ func byteParameter(name string, low, high int64, field func(*Settings) *int) par
 	}
 }
 
-// parseBytes reads an amount of memory as redis.conf spells it: 1024, 64k, 64kb, 1mb, 1g.
+// parseBytes reads an amount of memory that CONFIG SET is given.
 func parseBytes(v []byte) (int64, error) {
-	digits := bytes.TrimRight(v, "bBkKmMgG")
-	n, ok := parseInt(digits)
-	factor, known := map[string]int64{
-		"": 1, "b": 1, "k": 1e3, "kb": 1 << 10, "m": 1e6, "mb": 1 << 20, "g": 1e9, "gb": 1 << 30,
-	}[strings.ToLower(string(v[len(digits):]))]
-	if !ok || !known || n < 0 || n > math.MaxInt64/factor {
+	n, ok := parseMemory(string(v))
+	if !ok || n > math.MaxInt64 {
 		return 0, settingError("argument must be a memory value")
 	}
-	return n * factor, nil
+	return int64(n), nil
 }
 
-// outputLimits and setOutputLimits are client-output-buffer-limit: classes of clients, each
-// with a hard limit, a soft one and the seconds it may be exceeded. Replies are sent as
-// they are made, so ordinary clients have a hard limit only.
-func outputLimits(s Settings) string { return fmt.Sprintf("normal %d 0 0", s.OutputBuffer) }
-
-func setOutputLimits(s *Settings, v []byte) error {
-	words := strings.Fields(string(v))
-	if len(words) != 4 || words[0] != "normal" || words[2] != "0" || words[3] != "0" {
-		return settingError("argument must be: normal <bytes> 0 0")
+// parseMemory reads an amount of memory as redis.conf spells it: 1024, 64k, 64kb, 1mb, 1g. It is
+// not ok if it does not fit, which Redis does not notice.
+func parseMemory(text string) (n uint64, ok bool) {
+	digits := strings.TrimRight(text, "bBkKmMgG")
+	factor, known := map[string]uint64{
+		"": 1, "b": 1, "k": 1e3, "kb": 1 << 10, "m": 1e6, "mb": 1 << 20, "g": 1e9, "gb": 1 << 30,
+	}[strings.ToLower(text[len(digits):])]
+	n, err := strconv.ParseUint(digits, 10, 64) // no sign
+	if !known || err != nil || n > math.MaxUint64/factor {
+		return 0, false
 	}
-	n, err := parseBytes([]byte(words[1]))
-	if err != nil || n < pipelineBuffer || n > math.MaxInt32 {
-		return settingError(fmt.Sprintf("the hard limit must be between %d and %d inclusive", pipelineBuffer, math.MaxInt32))
-	}
-	s.OutputBuffer = int(n)
-	return nil
+	return n * factor, true
 }
 
 // setPassword keeps the rule of the start: who listens beyond loopback has a password, or
@@ -218,15 +239,6 @@ func (s *Settings) public() bool {
 
 func fixed(value string) func(Settings) string {
 	return func(Settings) string { return value }
-}
-
-// appendfsync is the durability mode in Redis' words. Mode session keeps more than
-// everysec promises and less than always.
-func appendfsync(s Settings) string {
-	if s.Durability == "strict" {
-		return "always"
-	}
-	return "everysec"
 }
 
 // parseSetting reads an integer between low and high.
@@ -283,6 +295,9 @@ func (p *parameter) assign(s *Settings, value []byte) error {
 	}
 	if p.refusal == "" && strings.EqualFold(p.get(*s), string(value)) {
 		return nil
+	}
+	if p.why != "" {
+		return settingError(immutable + ": " + p.why)
 	}
 	return settingError(immutable)
 }

@@ -10,13 +10,15 @@
 //	conn.flush         when the pipeline is empty: waits until the changes are as safe as
 //	                   the durability mode says (once for all of them), then sends
 //
-// One goroutine serves one connection. Lock order: Server.mu -> conn.mu.
+// One goroutine serves one connection. Lock order: settings.turn -> Server.mu -> conn.mu, and
+// settings.mu after any of them.
 package server
 
 import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -52,9 +54,13 @@ type Config struct {
 	Stop func()
 	// Logger receives what an operator should know. Nil means slog.Default.
 	Logger *slog.Logger
+	// LogLevel is what Logger goes by, for CONFIG SET loglevel. Nil refuses it.
+	LogLevel *slog.LevelVar
 
-	// Tests have no time to wait for loginTime, and no gigabytes for clientsBuffer. Zero means these.
+	// Tests have no time to wait for loginTime, no gigabytes for clientsBuffer, and clients that
+	// may not run for lastReadWait. Zero means these.
 	loginTime    time.Duration
+	lastReadWait time.Duration
 	clientMemory int64
 }
 
@@ -70,6 +76,7 @@ type Server struct {
 	acl       *acl
 	stats     *stats
 	log       *slog.Logger
+	logLevel  *slog.LevelVar // nil if it is not ours to change
 	version   string
 	backup    func(context.Context) error
 	stop      func()
@@ -79,10 +86,12 @@ type Server struct {
 	strangers *budget // buffers of clients that have not logged in
 	members   *budget // large buffers of those that have
 	replies   replyBuffers
+	pause     pause
 	sockets   int // clients there are files for
 	started   ttl.Instant
 	loginTime time.Duration
 
+	lastReadWait  time.Duration
 	failedLogins  failedLogins
 	httpWarning   warning
 	acceptWarning warning
@@ -90,6 +99,7 @@ type Server struct {
 	nextID    atomic.Int64
 	lastSave  atomic.Int64 // Unix seconds
 	quit      atomic.Bool
+	deaf      atomic.Int64 // clients that did not take their replies when it stopped
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	conns     map[int64]*conn
@@ -103,6 +113,7 @@ func New(config Config) *Server {
 		databases: config.Databases,
 		table:     newTable(),
 		log:       config.Logger,
+		logLevel:  config.LogLevel,
 		version:   config.Version,
 		backup:    config.Backup,
 		stop:      config.Stop,
@@ -115,6 +126,7 @@ func New(config Config) *Server {
 		listeners: map[net.Listener]struct{}{},
 		conns:     map[int64]*conn{},
 	}
+	s.lastReadWait = cmp.Or(config.lastReadWait, lastReadWait)
 	if s.databases == 0 {
 		s.databases = 16
 	}
@@ -130,6 +142,7 @@ func New(config Config) *Server {
 	s.limitClients(&s.settings.now)
 	s.stopped, s.stopWaits = context.WithCancel(context.Background())
 	s.stats = newStats(len(s.table.all))
+	s.stats.reset(s.started, 0)
 	s.lastSave.Store(int64(s.started) / 1000)
 	return s
 }
@@ -171,16 +184,13 @@ func (s *Server) welcome(nc net.Conn) {
 		_ = nc.Close() // nobody is told
 	case len(s.conns) >= min(s.settings.maxClients(), s.sockets):
 		s.stats.turnedAway.Add(1)
-		if _, ok := nc.(secured); !ok { // a handshake would have to wait for the client
-			// The kernel's buffer takes these few bytes without waiting.
-			_, _ = nc.Write([]byte("-" + string(errMaxClients) + "\r\n"))
-		}
-		_ = nc.Close()
+		refuse(nc)
 	default:
 		c := newConn(s, s.nextID.Add(1), nc)
 		s.conns[c.id] = c
 		s.stats.accepted.Add(1)
 		s.running.Go(func() {
+			keepAlive(nc, s.settings.keepAlive())
 			c.serve()
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -189,9 +199,22 @@ func (s *Server) welcome(nc net.Conn) {
 	}
 }
 
+// refuse closes a connection that is one too many. The kernel's buffer takes the few bytes it
+// is told without waiting; a handshake, after which TLS could say why, would have to wait.
+func refuse(nc net.Conn) {
+	to, reason := nc, "-"+string(errMaxClients)+"\r\n"
+	if s, ok := nc.(secured); ok {
+		const goodbye = "\x15\x03\x01\x00\x02\x01\x00" // the alert close_notify, not encrypted yet
+		to, reason = s.NetConn(), goodbye
+	}
+	_, _ = io.WriteString(to, reason) // the client may be gone
+	_ = nc.Close()
+}
+
 // Shutdown stops accepting, lets every connection finish the commands that have arrived,
-// sends their replies and closes it. When ctx ends first the rest is cut and ctx's error
-// is returned.
+// those in its socket included, sends their replies and closes it. A client that takes no
+// reply for two seconds is cut, and the log says so. When ctx ends first the rest is cut and
+// ctx's error is returned.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.closeListeners()
 	s.each((*conn).interrupt)
@@ -202,6 +225,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}()
 	select {
 	case <-done:
+		if n := s.deaf.Load(); n > 0 {
+			s.log.Warn("clients were cut: they did not take their replies", "clients", n)
+		}
 		return nil
 	case <-ctx.Done():
 		_ = s.Close() // it returns no error; ctx's is the one to tell

@@ -232,6 +232,7 @@ func FuzzConfigSet(f *testing.F) {
 	} {
 		f.Add(name, value)
 	}
+	f.Add("client-output-buffer-limit", "replica 1 2kb 3 PUBSUB 0 0 2147483647 normal 18446744073709551615 1 +1")
 	f.Add("proto-max-bulk-len", "9223372036854775807gb")
 	f.Add("proto-max-bulk-len", "-1")
 	f.Fuzz(func(t *testing.T, name, value string) {
@@ -257,7 +258,7 @@ func FuzzConfigSet(f *testing.F) {
 		}
 		b := s.bounds()
 		if now.MaxClients < 1 || b.idle < 0 || b.frames.bulk < 1<<20 || b.frames.bulk > 512<<20 ||
-			b.frames.query < 1<<20 || b.frames.query > math.MaxInt32 || b.output < pipelineBuffer || b.output > math.MaxInt32 {
+			b.frames.query < 1<<20 || b.frames.query > math.MaxInt32 || b.output.hard < leastOutput || b.output.soft < leastOutput || b.output.softTime < 0 {
 			t.Errorf("%s %q leads to %+v", name, value, now)
 		}
 	})
@@ -273,9 +274,10 @@ func FuzzParseBytes(f *testing.F) {
 		lower := strings.ToLower(text)
 		unit := strings.TrimLeft(lower, "-0123456789")
 		factor, known := map[string]int64{"": 1, "b": 1, "k": 1e3, "kb": 1024, "m": 1e6, "mb": 1 << 20, "g": 1e9, "gb": 1 << 30}[unit]
-		number, bad := strconv.ParseInt(strings.TrimSuffix(lower, unit), 10, 64)
+		digits := strings.TrimSuffix(lower, unit)
+		number, bad := strconv.ParseInt(digits, 10, 64)
 		exact := new(big.Int).Mul(big.NewInt(number), big.NewInt(factor))
-		want := known && bad == nil && number >= 0 && strconv.FormatInt(number, 10)+unit == lower && exact.IsInt64()
+		want := known && bad == nil && digits[0] != '-' && exact.IsInt64()
 		if (err == nil) != want {
 			t.Errorf("%q = %d, %v, want it taken: %v", text, n, err, want)
 		} else if want && n != exact.Int64() {

@@ -12,20 +12,23 @@ type Settings struct {
 	Password    string        // requirepass; "" asks for none, and New keeps only a hash
 	MaxClients  int           // zero means 10000
 	IdleTimeout time.Duration // timeout; zero means connections may idle forever
-	Dir         string        // the data folder
-	Bind        []string      // addresses listened on
-	Port        int           // the TCP port, 0 if there is none
-	UnixSocket  string        // the path of the Unix socket, "" if there is none
-	Durability  string        // session, strict or everysec; "" means session
-	LogLevel    string        // debug, verbose, notice or warning; "" means notice
-	ConfigFile  string        // the configuration file, "" if there is none
-	ACLFile     string        // aclfile, "" if there is none
-	TLS         TLSSettings
+	// TCPKeepAlive is tcp-keepalive: after how long a silent connection is probed. Zero means 300
+	// seconds, a negative value never.
+	TCPKeepAlive time.Duration
+	Dir          string   // the data folder
+	Bind         []string // addresses listened on
+	Port         int      // the TCP port, 0 if there is none
+	UnixSocket   string   // the path of the Unix socket, "" if there is none
+	Durability   string   // session, strict or everysec; "" means session
+	LogLevel     string   // debug, verbose, notice or warning; "" means notice
+	ConfigFile   string   // the configuration file, "" if there is none
+	ACLFile      string   // aclfile, "" if there is none
+	TLS          TLSSettings
 
 	// Bounds on what one client may hold, in bytes.
-	MaxBulk      int // proto-max-bulk-len: one argument, one value; zero means 64 MiB
-	QueryBuffer  int // client-query-buffer-limit: one command or transaction; zero means 256 MiB
-	OutputBuffer int // client-output-buffer-limit normal: replies not sent; zero means 256 MiB
+	MaxBulk      int          // proto-max-bulk-len: one argument, one value; zero means 64 MiB
+	QueryBuffer  int          // client-query-buffer-limit: one command or transaction; zero means 256 MiB
+	OutputLimits OutputLimits // client-output-buffer-limit: replies not sent
 }
 
 // TLSSettings tell of a listener that encrypts, which the server itself knows nothing of.
@@ -39,14 +42,15 @@ type TLSSettings struct {
 }
 
 const (
-	defaultBulk   = 64 << 20
-	defaultQuery  = 256 << 20
-	defaultOutput = 256 << 20
+	defaultBulk  = 64 << 20
+	defaultQuery = 256 << 20
 )
 
 // settings holds the present values behind CONFIG. It is safe for concurrent use.
 type settings struct {
 	known []parameter
+
+	turn sync.Mutex // held by CONFIG SET until what it changed is applied; turn -> mu
 
 	mu  sync.RWMutex
 	now Settings
@@ -66,8 +70,8 @@ func newSettings(initial Settings, databases int) *settings {
 		initial.LogLevel = "notice"
 	}
 	initial.MaxBulk = cmp.Or(initial.MaxBulk, defaultBulk)
+	initial.TCPKeepAlive = keepAliveSetting(initial.TCPKeepAlive)
 	initial.QueryBuffer = cmp.Or(initial.QueryBuffer, defaultQuery)
-	initial.OutputBuffer = cmp.Or(initial.OutputBuffer, defaultOutput)
 	s := &settings{known: parameters(databases), now: initial}
 	s.publish()
 	return s
@@ -98,6 +102,12 @@ func (s *settings) maxClients() int {
 	return s.now.MaxClients
 }
 
+func (s *settings) keepAlive() time.Duration {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.now.TCPKeepAlive
+}
+
 func (s *settings) maxBulk() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -108,7 +118,7 @@ func (s *settings) maxBulk() int {
 type bounds struct {
 	idle   time.Duration
 	frames frameLimits
-	output int
+	output outputBounds
 }
 
 // bounds costs no lock: every connection asks each time it waits.
@@ -119,6 +129,6 @@ func (s *settings) publish() {
 	s.current.Store(&bounds{
 		idle:   s.now.IdleTimeout,
 		frames: frameLimits{bulk: s.now.MaxBulk, query: s.now.QueryBuffer},
-		output: s.now.OutputBuffer,
+		output: s.now.OutputLimits.bounds(),
 	})
 }

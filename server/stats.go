@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/sessiond/sessiond/ttl"
 )
 
 // stats counts what INFO tells. It is safe for concurrent use.
@@ -16,8 +18,11 @@ type stats struct {
 	queryLimit, outputLimit atomic.Int64
 
 	denied     [denials]atomic.Int64 // by the ACL
-	commands   atomic.Int64
-	perCommand []commandStats // by command.id
+	perCommand []commandStats        // by command.id
+	totals     totals
+	rates      rates
+	mostMemory atomic.Uint64 // the most that was in use whenever a rate was sampled
+	expired    atomic.Int64  // what the keyspace had counted at the last CONFIG RESETSTAT
 
 	saving     atomic.Bool // a BGSAVE is under way
 	saveFailed atomic.Bool // the latest one did not succeed
@@ -32,11 +37,6 @@ type commandStats struct {
 
 func newStats(commands int) *stats {
 	return &stats{perCommand: make([]commandStats, commands), errors: map[string]int64{}}
-}
-
-func (s *stats) called(cmd *command) {
-	s.commands.Add(1)
-	s.perCommand[cmd.id].calls.Add(1)
 }
 
 func (s *stats) failed(cmd *command) { s.perCommand[cmd.id].failed.Add(1) }
@@ -73,13 +73,29 @@ func (s *stats) errorCounts() (counts []errorCount, total int64) {
 	return counts, total
 }
 
-// reset sets the counters back to zero: CONFIG RESETSTAT.
-func (s *stats) reset() {
+// sample takes what INFO tells of the last moments, at most ten times a second.
+func (s *stats) sample(now ttl.Instant) {
+	if s.rates.sample(now, &s.totals) {
+		used, _ := memoryInUse()
+		s.noteMemory(used)
+	}
+}
+
+func (s *stats) noteMemory(used uint64) {
+	for old := s.mostMemory.Load(); used > old && !s.mostMemory.CompareAndSwap(old, used); old = s.mostMemory.Load() {
+	}
+}
+
+// reset sets the counters back to zero: CONFIG RESETSTAT. Like Redis it leaves the most memory
+// that was in use. Expired is what the keyspace has counted.
+func (s *stats) reset(now ttl.Instant, expired int64) {
+	s.totals.reset()
+	s.rates.reset(now)
+	s.expired.Store(expired)
 	s.accepted.Store(0)
 	s.turnedAway.Store(0)
 	s.queryLimit.Store(0)
 	s.outputLimit.Store(0)
-	s.commands.Store(0)
 	for i := range s.denied {
 		s.denied[i].Store(0)
 	}

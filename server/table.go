@@ -112,6 +112,26 @@ func commandTable() []command {
 					run:     runClientKill,
 				},
 				{
+					name: "unpause", arity: 2, flags: admin | noScript | loading | stale,
+					group: groupConnection, since: "6.2.0",
+					summary: "Lets the clients go on that CLIENT PAUSE holds.",
+					run:     runClientUnpause,
+				},
+				{
+					name: "pause", arity: -3, flags: admin | noScript | loading | stale,
+					group: groupConnection, since: "2.9.50",
+					syntax:  "timeout [WRITE | ALL]",
+					summary: "Holds the commands of all clients, or those that write, for some milliseconds.",
+					run:     runClientPause,
+				},
+				{
+					name: "unblock", arity: -3, flags: admin | noScript | loading | stale,
+					group: groupConnection, since: "5.0.0",
+					syntax:  "client-id [TIMEOUT | ERROR]",
+					summary: "Ends the wait of a client for data: there is none that waits.",
+					run:     runClientUnblock,
+				},
+				{
 					name: "no-evict", arity: 3, flags: admin | noScript | loading | stale,
 					group: groupConnection, since: "7.0.0",
 					syntax:  "<ON | OFF>",
@@ -143,16 +163,22 @@ func commandTable() []command {
 
 		// cluster
 		{
+			name: "asking", arity: 1, flags: fast,
+			group: groupCluster, since: "3.0.0", acl: "connection",
+			summary: "Refused: cluster support is disabled.",
+			run:     runCluster,
+		},
+		{
 			name: "readonly", arity: 1, flags: fast | loading | stale,
 			group: groupCluster, since: "3.0.0", acl: "connection",
-			summary: "Accepted for compatibility with clusters; changes nothing.",
-			run:     runReadOnly,
+			summary: "Refused: cluster support is disabled.",
+			run:     runCluster,
 		},
 		{
 			name: "readwrite", arity: 1, flags: fast | loading | stale,
 			group: groupCluster, since: "3.0.0", acl: "connection",
-			summary: "Accepted for compatibility with clusters; changes nothing.",
-			run:     runReadWrite,
+			summary: "Refused: cluster support is disabled.",
+			run:     runCluster,
 		},
 		{
 			name: "cluster", arity: -2, flags: 0,
@@ -220,8 +246,8 @@ func commandTable() []command {
 		},
 		{
 			name: "set", arity: -3, flags: write | denyOOM, keys: keySpec{1, 1, 1},
-			access: "RW access update variable_flags",
-			group:  groupString, since: "1.0.0",
+			access: "RW access update variable_flags", find: setKeys,
+			group: groupString, since: "1.0.0",
 			syntax:  "key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
 			summary: "Stores a value, with conditions and a deadline if wanted.",
 			run:     runSet,
@@ -650,6 +676,12 @@ func commandTable() []command {
 					group: groupServer, since: "2.8.13", acl: "connection",
 					summary: "Returns the keys of a command line.",
 					run:     runCommandGetKeys,
+				},
+				{
+					name: "getkeysandflags", arity: -4, flags: loading | stale,
+					group: groupServer, since: "7.0.0", acl: "connection",
+					summary: "Returns the keys of a command line and what is done to them.",
+					run:     runCommandGetKeysAndFlags,
 				},
 				{
 					name: "help", arity: 2, flags: loading | stale,

@@ -172,7 +172,7 @@ func runExec(c *call) error {
 	}
 	begin, db, user := len(c.out.b), c.db, c.user
 	err = c.transact(scope, update, func(tx *storage.Tx) error {
-		c.out.b = c.out.b[:begin]
+		c.out.b, c.lookups = c.out.b[:begin], lookups{}
 		c.db, c.user = db, user
 		if err := t.watched.unchanged(tx); err != nil {
 			return err
@@ -198,8 +198,8 @@ func (c *call) runQueue(t *transaction, tx *storage.Tx) error {
 			c.out.fail(c.replyTo(err))
 			continue
 		}
-		c.srv.stats.called(q.cmd)
 		err := q.cmd.run(&call{conn: c.conn, cmd: q.cmd, args: q.args, tx: tx})
+		c.called(q.cmd, err)
 		switch {
 		case !c.out.fits(0):
 			return errOutputLimit
@@ -208,7 +208,6 @@ func (c *call) runQueue(t *transaction, tx *storage.Tx) error {
 		case err == nil:
 			continue
 		}
-		c.srv.stats.failed(q.cmd)
 		var reply replyError
 		if !errors.As(err, &reply) && !errors.Is(err, storage.ErrWrongKind) {
 			return err

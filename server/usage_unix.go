@@ -19,20 +19,25 @@ func cpuSeconds() (system, user float64) {
 	return time.Duration(r.Stime.Nano()).Seconds(), time.Duration(r.Utime.Nano()).Seconds()
 }
 
-// residentMemory returns the bytes of this process that are in memory, the engine's caches
-// outside the Go runtime included, or 0 where /proc does not tell.
-func residentMemory() uint64 {
+// systemMemory returns the bytes of this process that are in memory and in no file, and all
+// that are in memory; zeros where there is no /proc.
+func systemMemory() (used, resident uint64) {
 	text, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
-		return 0
+		return 0, 0
 	}
-	fields := strings.Fields(string(text))
-	if len(fields) < 2 {
-		return 0
+	fields := strings.Fields(string(text)) // pages: size, resident, of these shared with files
+	if len(fields) < 3 {
+		return 0, 0
 	}
-	pages, err := strconv.ParseUint(fields[1], 10, 64)
+	all, err := strconv.ParseUint(fields[1], 10, 64)
 	if err != nil {
-		return 0
+		return 0, 0
 	}
-	return pages * uint64(os.Getpagesize())
+	shared, err := strconv.ParseUint(fields[2], 10, 64)
+	if err != nil {
+		return 0, 0
+	}
+	page := uint64(os.Getpagesize())
+	return (all - min(shared, all)) * page, all * page
 }

@@ -3,6 +3,10 @@ package storage
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
 
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -30,9 +34,16 @@ type Engine interface {
 	// Sync has returned for the barrier. The barrier covers what fn read, too.
 	Update(ctx context.Context, scope Scope, fn func(Txn) error) (Barrier, error)
 
-	// Sync returns once everything b stands for is as safe as the durability mode
-	// promises. Many callers share one write to disk. The zero Barrier costs nothing.
+	// Sync returns once everything b stands for is as safe as the durability mode promises, and
+	// everything that was visible before the call survives the end of the process, whatever b is.
+	// Many callers share one write to disk. If there is nothing to do, it costs nothing.
 	Sync(ctx context.Context, b Barrier) error
+
+	// SetDurability changes how safe a change is before its reply. Once Sync has returned for
+	// the barrier every change that was acknowledged, by the old mode too, is on stable
+	// storage, and no later reply is less safe than d promises. It may be called inside a
+	// function that was handed to View or Update.
+	SetDurability(d Durability) Barrier
 
 	// Sweep removes records that are due at now, at most budget index entries at a time.
 	// It returns how many entries it dealt with and the deadline at which the next one
@@ -62,10 +73,6 @@ type Engine interface {
 type Scope struct {
 	Keys []Key // the records named; repeats are allowed
 	All  bool  // every record of every database
-	// After is what the caller has done and seen and not yet synced. A change does not survive
-	// the end of the process without it: a client that sends many commands at once may rely on
-	// their order. An engine that keeps all changes in one order has nothing to do.
-	After Barrier
 }
 
 // Whole is the scope of FLUSHALL, SWAPDB and everything that cannot name its keys.
@@ -117,18 +124,13 @@ type Txn interface {
 	Swap(a, b int) error
 }
 
-// Barrier marks a point in an engine's order of changes, twice: up to where the operating
-// system must have the changes (so kill -9 cannot take them back) and up to where stable
-// storage must (so a power cut cannot). The zero Barrier asks for nothing.
-type Barrier struct {
-	System uint64 // survives the end of the process
-	Disk   uint64 // survives the end of the machine
-}
+// Barrier marks a point in an engine's order of changes: the higher of two stands for both. Up to
+// there Sync brings everything to stable storage. The zero Barrier asks for no more than what Sync
+// does anyway.
+type Barrier uint64
 
-// Join returns the barrier that asks for both.
-func (b Barrier) Join(other Barrier) Barrier {
-	return Barrier{System: max(b.System, other.System), Disk: max(b.Disk, other.Disk)}
-}
+// Everything is the Barrier that stands for all that was visible before Sync is called.
+const Everything Barrier = math.MaxUint64
 
 // Durability says how safe a change is before its reply leaves.
 type Durability int
@@ -145,6 +147,26 @@ const (
 	EverySec
 )
 
+// durabilityNames are the names of the modes, by their number.
+var durabilityNames = [...]string{Session: "session", Strict: "strict", EverySec: "everysec"}
+
+// String returns the name that ParseDurability takes.
+func (d Durability) String() string {
+	if d < 0 || int(d) >= len(durabilityNames) {
+		return fmt.Sprintf("Durability(%d)", int(d))
+	}
+	return durabilityNames[d]
+}
+
+// ParseDurability returns the mode with that name: session, strict or everysec.
+func ParseDurability(name string) (Durability, error) {
+	i := slices.Index(durabilityNames[:], name)
+	if i < 0 {
+		return 0, fmt.Errorf("%q is none of %s", name, strings.Join(durabilityNames[:], ", "))
+	}
+	return Durability(i), nil
+}
+
 // Errors every engine returns. Compare with errors.Is.
 var (
 	// ErrNotFound is returned by SetDeadline when there is no record under the key.
@@ -155,6 +177,9 @@ var (
 	// on stable storage for what fn wrote. What removes records or ends them sooner is
 	// never refused so.
 	ErrFull = errors.New("no room on the disk")
+	// ErrFailed is returned by every method once changes can no longer be written safely. It
+	// wraps the reason. Nothing is acknowledged any more, whatever was asked for before.
+	ErrFailed = errors.New("store has failed")
 	// ErrClosed is returned by every method after Close.
 	ErrClosed = errors.New("store is closed")
 )

@@ -14,6 +14,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -26,9 +28,10 @@ var ErrReadOnly = errors.New("write in a read-only transaction")
 
 // Keyspace is an Engine with a clock. It is safe for concurrent use.
 type Keyspace struct {
-	engine Engine
-	clock  ttl.Clock
-	visits sync.Pool // of *visit
+	engine  Engine
+	clock   ttl.Clock
+	visits  sync.Pool    // of *visit
+	expired atomic.Int64 // records that were replaced or deleted after their end
 }
 
 // visit is one View or Update. It is used again and again, with its functions, so that a
@@ -73,6 +76,9 @@ func (ks *Keyspace) giveBack(v *visit) {
 // Now returns the instant by which records are judged at the moment.
 func (ks *Keyspace) Now() ttl.Instant { return ks.clock.Now() }
 
+// Sleep returns nil after d by the clock that judges records, or ctx's error if ctx ends first.
+func (ks *Keyspace) Sleep(ctx context.Context, d time.Duration) error { return ks.clock.Sleep(ctx, d) }
+
 // View calls fn with the live records of scope at one instant. See Engine.View.
 func (ks *Keyspace) View(ctx context.Context, scope Scope, fn func(*Tx) error) (Barrier, error) {
 	v := ks.visit(fn)
@@ -84,7 +90,11 @@ func (ks *Keyspace) View(ctx context.Context, scope Scope, fn func(*Tx) error) (
 func (ks *Keyspace) Update(ctx context.Context, scope Scope, fn func(*Tx) error) (Barrier, error) {
 	v := ks.visit(fn)
 	defer ks.giveBack(v)
-	return ks.engine.Update(ctx, scope, v.update)
+	b, err := ks.engine.Update(ctx, scope, v.update)
+	if err == nil && v.tx.expired > 0 {
+		ks.expired.Add(v.tx.expired)
+	}
+	return b, err
 }
 
 // Sync returns once everything b stands for is as safe as the durability mode promises.
@@ -96,6 +106,7 @@ type Disk struct {
 	Available int64 // free on the file system
 	Used      int64 // by the store
 	Quota     int64 // what the store may use; zero is all there is
+	Exposed   bool  // other users of the machine can enter the folder of the store
 }
 
 // DiskReporter is an Engine with a disk of its own.
@@ -112,6 +123,47 @@ func (ks *Keyspace) Disk() (d Disk, ok bool) {
 	return Disk{}, false
 }
 
+// Log tells how a store stands with its log. Sizes are bytes.
+type Log struct {
+	Most      int64 // that its files may take
+	Pending   int64 // that a start would read again if the process were killed now
+	Recovered int64 // changes that were made again when the store was opened
+}
+
+// LogReporter is an Engine with a log of its own.
+type LogReporter interface {
+	// Log returns how things stand now.
+	Log() Log
+}
+
+// Log returns how the engine stands with its log. ok is false if it has none of its own.
+func (ks *Keyspace) Log() (l Log, ok bool) {
+	if r, has := ks.engine.(LogReporter); has {
+		return r.Log(), true
+	}
+	return Log{}, false
+}
+
+// SetDurability changes how safe a change is before its reply. See Engine.SetDurability.
+func (ks *Keyspace) SetDurability(d Durability) Barrier { return ks.engine.SetDurability(d) }
+
+// SweepReporter is an Engine that counts what it sweeps.
+type SweepReporter interface {
+	// Swept returns how many records Sweep has removed since the engine was opened.
+	Swept() int64
+}
+
+// Expired returns how many records ended by their deadline and were removed since the keyspace
+// was made, each counted once: by the sweeper, or because the name was used again or deleted
+// before the sweeper came.
+func (ks *Keyspace) Expired() int64 {
+	n := ks.expired.Load()
+	if r, has := ks.engine.(SweepReporter); has {
+		n += r.Swept()
+	}
+	return n
+}
+
 // Tx is a transaction over live records: those whose deadline is not due at Now. It is
 // valid only inside the function it was handed to, and for one goroutine.
 type Tx struct {
@@ -120,6 +172,7 @@ type Tx struct {
 	now    ttl.Instant
 
 	written int
+	expired int64 // records that ended by their deadline and are removed by the transaction
 }
 
 // Now returns the one instant by which this transaction judges every deadline.
@@ -167,12 +220,14 @@ func (tx *Tx) Put(k Key, r Record) error {
 		if err := tx.writer.Delete(k); err != nil {
 			return err
 		}
+		tx.expired++
 	}
 	tx.written += len(r.Value)
 	if err := tx.writer.Put(k, r); err != nil || !r.Deadline.Due(tx.now) {
 		return err
 	}
 	// It lived for no time, but it was there: WATCH must see that, too.
+	tx.expired++
 	return tx.writer.Delete(k)
 }
 
@@ -204,9 +259,13 @@ func (tx *Tx) Delete(k Key) (bool, error) {
 	if tx.writer == nil {
 		return false, ErrReadOnly
 	}
-	_, found, err := tx.Stat(k)
+	r, found, err := tx.reader.Stat(k)
 	if err != nil {
 		return false, err
+	}
+	if found && r.Deadline.Due(tx.now) {
+		tx.expired++
+		found = false
 	}
 	return found, tx.writer.Delete(k)
 }

@@ -396,7 +396,7 @@ func TestKeyspace_Databases(t *testing.T) {
 	s.wantValue("a", "1")
 	s.update(func(tx *storage.Tx) error { return tx.Flush(0) })
 	s.wantValue("a", "absent")
-	if err := s.Sync(t.Context(), storage.Barrier{}); err != nil {
+	if err := s.Sync(t.Context(), 0); err != nil {
 		t.Errorf("Sync: %v", err)
 	}
 }
@@ -538,4 +538,51 @@ func (s *store) undone(name string) {
 	if !errors.Is(err, errStop) {
 		s.t.Fatalf("Update = %v, want the error of fn", err)
 	}
+}
+
+// Ensure that a record that ended by its deadline counts once, when it is removed, by whomever,
+// and that nothing else counts.
+func TestKeyspace_Expired(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	for _, name := range []string{"swept", "set again", "deleted", "kept back"} {
+		s.put(name, "v", start+100)
+	}
+	s.put("logged out", "v", start+100)
+	s.put("lives", "v", start+200)
+	s.remove("logged out")
+	expect := func(what string, want int64) {
+		t.Helper()
+		if got := s.Expired(); got != want {
+			t.Errorf("Expired = %d %s, want %d", got, what, want)
+		}
+	}
+	s.clock.Set(start + 100)
+	s.value("swept")
+	expect("while nothing was removed", 0)
+	s.put("set again", "w", start+200)
+	s.put("set again", "x", start+200)
+	expect("after a name was used again", 1)
+	s.remove("deleted")
+	s.remove("deleted")
+	expect("after the remains were deleted", 2)
+	errBack := errors.New("back")
+	_, err := s.Update(t.Context(), storage.Whole, func(tx *storage.Tx) error {
+		if _, err := tx.Delete(key("kept back")); err != nil {
+			return err
+		}
+		return errBack
+	})
+	if !errors.Is(err, errBack) {
+		t.Fatal(err)
+	}
+	expect("after a transaction that failed", 2)
+	s.put("too late", "v", start+50)
+	expect("after a record that was over when it was put", 3)
+	if _, _, err := s.engine.Sweep(t.Context(), start+100, 100); err != nil {
+		t.Fatal(err)
+	}
+	expect("after the sweep", 5)
+	s.remove("lives")
+	expect("after a live record was deleted", 5)
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/sessiond/sessiond"
 )
 
 // byteSize is a flag for a number of bytes, with the units of redis.conf: 1k is 1000 and
@@ -78,4 +80,26 @@ func parseBytes(text string) (int64, error) {
 		return 0, errBytes
 	}
 	return n * size, nil
+}
+
+// outputLimits is the flag for the replies that may wait for clients. Like the line of redis.conf
+// it can be repeated, and names some of the classes.
+type outputLimits struct {
+	to    *sessiond.OutputLimits
+	typed string // the latest value
+}
+
+// Type implements pflag.Value.
+func (*outputLimits) Type() string { return "outputLimits" }
+
+// String implements pflag.Value.
+func (l *outputLimits) String() string { return l.typed }
+
+// Set implements pflag.Value.
+func (l *outputLimits) Set(text string) error {
+	limits, err := l.to.With(text)
+	if err == nil {
+		*l.to, l.typed = limits, text
+	}
+	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +14,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/sessiond/sessiond"
+
+	"github.com/sessiond/sessiond/internal/paths"
 )
 
 // config is what the command line and the environment ask for.
@@ -29,6 +32,7 @@ type config struct {
 	durability sessiond.Durability
 	databases  int
 	cacheBytes int64
+	logSize    int64
 	maxDisk    int64
 	backupDir  string
 	wait       bool
@@ -39,9 +43,12 @@ type config struct {
 	aclFile    string
 	maxClients int
 	// Bytes that one client may take; see sessiond.Options.
-	maxBulk, queryBuffer, outputBuffer int
-	idle                               time.Duration
-	logLevel                           slog.Level
+	maxBulk, queryBuffer int
+	outputLimits         sessiond.OutputLimits
+	idle, keepAlive      time.Duration // as in sessiond.Options
+	logLevel             slog.Level
+
+	notes []note // what to tell at the start
 }
 
 // flags is a config in the making: the values that need a look are kept as typed.
@@ -52,7 +59,7 @@ type flags struct {
 		unixSocketPerm          string
 		durability, appendfsync string
 		logLevel                string
-		timeout                 int
+		timeout, keepAlive      int
 	}
 }
 
@@ -62,19 +69,23 @@ func newFlags() *flags {
 	set.SortFlags = false
 	set.Usage = func() {} // run prints it
 
-	set.StringSliceVar(&f.bind, "bind", []string{"127.0.0.1"},
-		"`addresses` to listen on, with commas between or the flag repeated; * is all of them, \"\" none (Unix socket only)")
-	set.Uint16Var(&f.port, "port", 6379, "TCP `port`; 0 takes a free one, which the first line of output tells, or beside --tls-port none")
+	set.StringSliceVar(&f.bind, "bind", []string{"127.0.0.1", "-::1"},
+		"`addresses` to listen on, with spaces or commas between: -::1 is left out on a machine without it, * is all of IPv4,\n"+
+			"-::* all of IPv6, \"\" none (Unix socket only); 127.0.0.1:7000 and [::1]:0 have a port of their own, 0 a free one,\n"+
+			"which the first line of output tells")
+	set.Uint16Var(&f.port, "port", 6379, "TCP `port`; 0 is none, as in redis.conf; --bind 127.0.0.1:0 takes a free one")
 	f.tls.addFlags(set)
 	set.StringVar(&f.unixSocket, "unixsocket", "", "`path` of a Unix socket to listen on, too")
 	set.StringVar(&f.typed.unixSocketPerm, "unixsocketperm", "700", "permission of the Unix socket, `octal`")
-	set.StringVar(&f.dir, "dir", "./sessiond-data", "`folder` of the data; it is made if need be")
+	set.StringVar(&f.dir, "dir", "./sessiond-data", "`folder` of the data, as seen from where sessiond is started; it is made if need be")
 	set.StringVar(&f.typed.durability, "durability", "session",
 		"`mode`: what is on disk before a reply: session, strict or everysec")
 	set.StringVar(&f.typed.appendfsync, "appendfsync", "",
 		"`when`: Redis' words for --durability: always is strict, everysec is everysec")
 	set.IntVar(&f.databases, "databases", 16, "`number` of databases")
 	bytesFlag(set, &f.cacheBytes, "cache-bytes", 256<<20, "`bytes` of memory for recently used sessions")
+	bytesFlag(set, &f.logSize, "log-size", 0, "`bytes` of the log of a new data folder, from 1 MiB to 8 GiB: so much is read again, at most, by a start\n"+
+		"after kill -9; 0 is twice --cache-bytes, from 32 to 128 MiB, and less on a small disk")
 	bytesFlag(set, &f.maxDisk, "max-disk", 0, "`bytes` the data folder may take before new sessions are refused; 0 is all there is")
 	set.StringVar(&f.backupDir, "backup-dir", "", "`folder` of the copy that SAVE and BGSAVE make; empty means backup inside the data folder")
 	set.BoolVar(&f.wait, "wait", false, "wait until another sessiond has let go of the data folder, then take over")
@@ -87,12 +98,16 @@ func newFlags() *flags {
 	set.IntVar(&f.maxClients, "maxclients", 10000, "`number` of clients at once")
 	bytesFlag(set, &f.maxBulk, "proto-max-bulk-len", 64<<20, "`bytes` of the largest argument or value, up to 512 MiB")
 	bytesFlag(set, &f.queryBuffer, "client-query-buffer-limit", 256<<20, "`bytes` of the largest command or transaction")
-	bytesFlag(set, &f.outputBuffer, "client-output-buffer-limit", 256<<20, "`bytes` of replies that may wait for one client")
+	set.Var(&outputLimits{to: &f.outputLimits, typed: "256mb"}, "client-output-buffer-limit",
+		"`bytes` of replies that may wait for one client, or as in redis.conf with a soft limit and its seconds:\n"+
+			"normal 256mb 64mb 60, where 0 bytes are no limit")
 	set.IntVar(&f.typed.timeout, "timeout", 0, "`seconds` a client may be silent; 0 is forever")
+	set.IntVar(&f.typed.keepAlive, "tcp-keepalive", 300, "`seconds` of silence after which the system asks whether a client is still there; 0 is never")
 	set.StringVar(&f.typed.logLevel, "loglevel", "notice",
 		"`level` of the log: debug, verbose, notice (or info), warning (or warn), error")
-	set.BoolVar(&f.version, "version", false, "print the version and exit")
+	set.BoolVarP(&f.version, "version", "v", false, "print the version and exit")
 	set.BoolVarP(&f.help, "help", "h", false, "print this text and exit")
+	addDirectives(set)
 	return f
 }
 
@@ -103,7 +118,11 @@ Usage: sessiond [flags]
        sessiond TOOL [flags]
 
 ` + newFlags().set.FlagUsages() + `
-Tools, each with a --help of its own:
+The other directives of redis.conf are flags, too, where they ask for what sessiond does
+anyway (--save "", --appendonly yes); the log tells what that is. Those that ask for what is
+not there are refused with the reason.
+
+Tools, each with a --help of its own (or: sessiond help TOOL):
 ` + toolSummaries() + `
 Each flag can be given as an environment variable, too: SESSIOND_PORT for --port and so
 on. A flag wins over the variable; an empty variable counts as not set.
@@ -112,20 +131,16 @@ on. A flag wins over the variable; an empty variable counts as not set.
 
 // variable returns the name of the environment variable that stands for a flag.
 func variable(flag string) string {
-	return "SESSIOND_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+	return variablePrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 func parseConfig(args []string, getenv func(string) string) (config, error) {
 	f := newFlags()
-	if err := f.set.Parse(args); err != nil {
-		var value *pflag.InvalidValueError
-		if errors.As(err, &value) {
-			return config{}, invalid("--"+value.GetFlag().Name, value)
-		}
-		return config{}, usageError{err}
+	if err := f.set.Parse(joinWords(f.set, args)); err != nil {
+		return config{}, flagError(f.set, err)
 	}
 	if f.set.NArg() > 0 {
-		return config{}, usagef("unexpected argument %q: there is no such tool, see sessiond --help", f.set.Arg(0))
+		return config{}, unexpected(f.set.Arg(0))
 	}
 	if f.help || f.version {
 		return f.config, nil
@@ -176,6 +191,10 @@ func invalid(name string, err *pflag.InvalidValueError) error {
 		reason = "not a list"
 	case "bytes":
 		reason = errBytes.Error()
+	case "outputLimits":
+		reason = err.Unwrap().Error()
+	case "directive":
+		return usagef("%s: %w", name, err.Unwrap()) // the value may be a secret
 	}
 	return usagef("%s %q: %s", name, err.GetValue(), reason)
 }
@@ -184,9 +203,15 @@ func invalid(name string, err *pflag.InvalidValueError) error {
 func (f *flags) check() (config, error) {
 	c := f.config
 	c.idle = time.Duration(f.typed.timeout) * time.Second
+	c.keepAlive = cmp.Or(time.Duration(f.typed.keepAlive)*time.Second, -1)
 	c.bind = splitAddresses(f.bind)
 	c.users = splitLines(f.users)
 	c.renames = splitLines(f.renames)
+	c.unixSocket = socketPath(f.unixSocket)
+	if err := checkSocketPath(c.unixSocket); err != nil {
+		return config{}, usagef("--unixsocket %s: %w", f.unixSocket, err)
+	}
+	c.notes = directiveNotes(f.set)
 	var err error
 	if c.durability, err = f.parseDurability(); err != nil {
 		return config{}, err
@@ -201,6 +226,9 @@ func (f *flags) check() (config, error) {
 	switch {
 	case err != nil || perm > 0o777:
 		return config{}, usagef("--unixsocketperm %q: not a permission such as 700 or 770", f.typed.unixSocketPerm)
+	case perm&0o222 == 0:
+		return config{}, usagef("--unixsocketperm %s lets nobody connect, which takes the permission to write: 700 or 770 for instance",
+			f.typed.unixSocketPerm)
 	case f.databases < 1 || f.databases > sessiond.MaxDatabases:
 		return config{}, usagef("--databases %d: not from 1 to %d", f.databases, sessiond.MaxDatabases)
 	case f.maxClients < 1:
@@ -209,21 +237,29 @@ func (f *flags) check() (config, error) {
 		return config{}, usagef("--proto-max-bulk-len %d: from %d to %d", f.maxBulk, 1<<20, 512<<20)
 	case f.queryBuffer < 1<<20 || f.queryBuffer > math.MaxInt32:
 		return config{}, usagef("--client-query-buffer-limit %d: from %d to %d", f.queryBuffer, 1<<20, math.MaxInt32)
-	case f.outputBuffer < 64<<10 || f.outputBuffer > math.MaxInt32:
-		return config{}, usagef("--client-output-buffer-limit %d: from %d to %d", f.outputBuffer, 64<<10, math.MaxInt32)
 	case f.typed.timeout < 0:
 		return config{}, usagef("--timeout %d: not negative, 0 is forever", f.typed.timeout)
+	case f.typed.keepAlive < 0 || f.typed.keepAlive > math.MaxInt32:
+		return config{}, usagef("--tcp-keepalive %d: from 0, which is never, to %d", f.typed.keepAlive, math.MaxInt32)
 	case f.cacheBytes < 1:
 		return config{}, usagef("--cache-bytes %d: at least one", f.cacheBytes)
+	case f.logSize != 0 && (f.logSize < 1<<20 || f.logSize > 8<<30):
+		return config{}, usagef("--log-size %d: from %d to %d, 0 is as it fits --cache-bytes", f.logSize, 1<<20, int64(8<<30))
 	case f.maxDisk < 0:
 		return config{}, usagef("--max-disk %d: not negative, 0 is no limit", f.maxDisk)
 	case f.dir == "":
 		return config{}, usagef("--dir: a folder is needed")
 	case len(c.bind) == 0 && c.unixSocket == "":
 		return config{}, usagef("--bind: with no address, --unixsocket is needed")
+	case !c.tcp() && c.unixSocket == "":
+		return config{}, usagef("--port 0 is no TCP port: give --unixsocket or --tls-port, " +
+			"or for a free port --bind 127.0.0.1:0 in place of --port 0")
 	}
 	c.unixSocketPerm = fs.FileMode(perm)
-	return c, nil
+	files := &c.tls.files
+	// Not the Unix socket: its path may have only about a hundred bytes.
+	err = paths.Absolute(&c.dir, &c.backupDir, &c.aclFile, &files.certificate, &files.key, &files.ca, &files.caDir)
+	return c, err
 }
 
 // parseDurability joins the two names of one choice.
@@ -303,9 +339,4 @@ func (c config) loginOptional() (bool, error) {
 		err = fmt.Errorf("--aclfile: %w", err)
 	}
 	return optional, err
-}
-
-// String says where the data is and how safe, for the line that says that sessiond serves.
-func (c config) String() string {
-	return fmt.Sprintf("data in %s; durability %v", c.dir, c.durability)
 }

@@ -1,43 +1,48 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/sessiond/sessiond"
+	"github.com/sessiond/sessiond/ttl"
 )
 
 // The tools reach a server through a Unix socket in its data folder: whoever may read the
 // data may ask for a copy of it. It speaks HTTP:
 //
-//	POST /backup?to=FOLDER   makes a backup and answers with a sessiond.BackupReport as JSON,
-//	                         or with the error as text; FOLDER is as the server sees it
+//	POST /backup?to=FOLDER   makes a backup and answers with lines of JSON, each a controlAnswer:
+//	                         how far it is, from time to time, and at last the report or the
+//	                         error; FOLDER is as the server sees it
 
-// controlSocket returns the path of the socket. It is short if dir is, since it may have about
-// a hundred bytes.
+// controlSocket returns the path of the socket.
 func controlSocket(dir string) string { return filepath.Join(dir, "control.sock") }
 
-// controlGrace is how long a tool has to take the last answer when sessiond stops.
+// controlGrace is how long a tool has to take a line, and the last one when sessiond stops.
 const controlGrace = time.Second
 
 // backupFunc makes a backup, as Store.Backup does.
-type backupFunc func(ctx context.Context, to string) (sessiond.BackupReport, error)
+type backupFunc func(ctx context.Context, to string, options sessiond.BackupOptions) (sessiond.BackupReport, error)
+
+// controlAnswer is one line of an answer.
+type controlAnswer struct {
+	Done, Total int64                  `json:",omitzero"`
+	Report      *sessiond.BackupReport `json:",omitempty"`
+	Error       string                 `json:",omitempty"`
+}
 
 // startControl answers tools until stop is called, which calls off what they asked for. A
 // server without the socket serves all the same.
 func startControl(dir string, backup backupFunc, log *slog.Logger) (stop func()) {
-	ln, err := listenUnix(controlSocket(dir), 0o600)
+	ln, err := listenUnix(fromHere(controlSocket(dir)), 0o600)
 	if err != nil {
 		log.Warn("no control socket: tools cannot reach this server", "path", controlSocket(dir), "err", err)
 		return func() {}
@@ -66,13 +71,26 @@ func startControl(dir string, backup backupFunc, log *slog.Logger) (stop func())
 func controlHandler(backup backupFunc) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /backup", func(w http.ResponseWriter, r *http.Request) {
-		report, err := backup(r.Context(), r.FormValue("to"))
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		answers, told := json.NewEncoder(w), ttl.Never // if they cannot be written the tool has gone
+		sending := http.NewResponseController(w)
+		report, err := backup(r.Context(), r.FormValue("to"), sessiond.BackupOptions{
+			Progress: func(done, total int64) {
+				if now := ttl.System.Now(); now.Sub(told) >= redrawn {
+					told = now
+					// A tool that was stopped must not stop the backup.
+					_ = sending.SetWriteDeadline(now.Add(controlGrace).Time())
+					_ = answers.Encode(controlAnswer{Done: done, Total: total})
+					_ = sending.Flush()
+				}
+			},
+		})
+		last := controlAnswer{Report: &report}
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
+			last = controlAnswer{Error: err.Error()}
 		}
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(report) // if it cannot be written the tool has gone
+		_ = sending.SetWriteDeadline(time.Time{})
+		_ = answers.Encode(last)
 	})
 	return mux
 }
@@ -81,10 +99,14 @@ func controlHandler(backup backupFunc) http.Handler {
 var errNoServer = errors.New("no server")
 
 // askBackup asks the server of a data folder for a backup. The folder to is absolute.
-func askBackup(ctx context.Context, dir, to string) (report sessiond.BackupReport, err error) {
+func askBackup(ctx context.Context, dir, to string, options sessiond.BackupOptions) (report sessiond.BackupReport, err error) {
 	socket := controlSocket(dir)
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+		near := fromHere(socket)
+		if err := checkSocketPath(near); err != nil {
+			return nil, fmt.Errorf("%w: %w", errNoServer, err)
+		}
+		conn, err := new(net.Dialer).DialContext(ctx, "unix", near)
 		if err != nil {
 			err = fmt.Errorf("%w: %w", errNoServer, err)
 		}
@@ -101,12 +123,19 @@ func askBackup(ctx context.Context, dir, to string) (report sessiond.BackupRepor
 		return report, fmt.Errorf("%s: %w", socket, err)
 	}
 	defer func() { _ = response.Body.Close() }() // only read
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return report, fmt.Errorf("%s: %w", socket, err)
+	answers := json.NewDecoder(response.Body)
+	for {
+		var a controlAnswer
+		err := answers.Decode(&a)
+		switch {
+		case err != nil:
+			return report, fmt.Errorf("%s: %w", socket, err)
+		case a.Error != "":
+			return report, errors.New(a.Error)
+		case a.Report != nil:
+			return *a.Report, nil
+		case options.Progress != nil:
+			options.Progress(a.Done, a.Total)
+		}
 	}
-	if response.StatusCode != http.StatusOK {
-		return report, errors.New(strings.TrimSpace(string(body)))
-	}
-	return report, json.NewDecoder(bytes.NewReader(body)).Decode(&report)
 }

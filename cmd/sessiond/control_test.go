@@ -20,25 +20,31 @@ func TestControl_Backup(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	want := sessiond.BackupReport{Made: 1700000000123, Records: map[int]int64{3: 5}, Bytes: 7, Copied: 6}
-	stop := startControl(dir, func(_ context.Context, to string) (sessiond.BackupReport, error) {
+	stop := startControl(dir, func(_ context.Context, to string, options sessiond.BackupOptions) (sessiond.BackupReport, error) {
+		options.Progress(3, 7)
 		if to != "/a folder/of 100%&more" {
 			return sessiond.BackupReport{}, errors.New("back up to " + to + ": no room\non the disk")
 		}
 		return want, nil
 	}, slog.New(slog.DiscardHandler))
 	ctx := context.Background()
-	got, err := askBackup(ctx, dir, "/a folder/of 100%&more")
+	var done, total int64
+	progress := sessiond.BackupOptions{Progress: func(a, b int64) { done, total = a, b }}
+	got, err := askBackup(ctx, dir, "/a folder/of 100%&more", progress)
 	if err != nil || got.Made != want.Made || got.Records[3] != 5 || got.Bytes != 7 || got.Copied != 6 {
 		t.Errorf("report %+v, %v, want %+v", got, err, want)
 	}
-	if _, err := askBackup(ctx, dir, "/x"); err == nil || err.Error() != "back up to /x: no room\non the disk" {
+	if done != 3 || total != 7 {
+		t.Errorf("the tool is told that %d of %d bytes are copied, want 3 of 7", done, total)
+	}
+	if _, err := askBackup(ctx, dir, "/x", sessiond.BackupOptions{}); err == nil || err.Error() != "back up to /x: no room\non the disk" {
 		t.Errorf("error %v", err)
 	}
 	if info, err := os.Stat(controlSocket(dir)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the socket: %v, %v", info, err)
 	}
 	stop()
-	if _, err := askBackup(ctx, dir, "/x"); !errors.Is(err, errNoServer) {
+	if _, err := askBackup(ctx, dir, "/x", sessiond.BackupOptions{}); !errors.Is(err, errNoServer) {
 		t.Errorf("after the end: %v, want %v", err, errNoServer)
 	}
 	if _, err := os.Stat(controlSocket(dir)); err == nil {
@@ -51,7 +57,7 @@ func TestControl_Backup(t *testing.T) {
 func TestControl_Stop(t *testing.T) {
 	t.Parallel()
 	begun, ended := make(chan struct{}), make(chan error, 1)
-	endless := func(ctx context.Context, _ string) (sessiond.BackupReport, error) {
+	endless := func(ctx context.Context, _ string, _ sessiond.BackupOptions) (sessiond.BackupReport, error) {
 		begun <- struct{}{}
 		select {
 		case <-ctx.Done():
@@ -73,7 +79,7 @@ func TestControl_Stop(t *testing.T) {
 		defer cancel()
 		answer := make(chan error, 1)
 		go func() {
-			_, err := askBackup(ctx, dir, "/x")
+			_, err := askBackup(ctx, dir, "/x", sessiond.BackupOptions{})
 			answer <- err
 		}()
 		<-begun

@@ -1,38 +1,50 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
 
 // resolve returns the addresses to listen on. One that others can reach needs a password
 // or certificates, or anybody on the network could read and forge every session.
-func (c config) resolve() ([]*net.TCPAddr, error) {
+func (c config) resolve() ([]address, error) {
 	open, err := c.loginOptional()
 	if err != nil {
 		return nil, err
 	}
-	var addrs []*net.TCPAddr
-	for _, host := range c.bind {
-		name := host
-		if host == "*" {
-			name = ""
-		}
-		addr, err := net.ResolveTCPAddr("tcp", net.JoinHostPort(name, "0"))
+	var addrs []address
+	for _, text := range c.bind {
+		addr, err := resolveAddress(text)
 		if err != nil {
-			return nil, usagef("--bind %s: %w", host, err)
+			return nil, err
 		}
-		if open && !c.needsCertificate() && !addr.IP.IsLoopback() {
+		if open && c.tcp() && !c.needsCertificate() && !addr.ip.IsLoopback() {
 			remedy := "set SESSIOND_REQUIREPASS (or --requirepass), or bind to 127.0.0.1"
 			if c.tls.enabled {
 				remedy += ", or serve TLS only (--port 0) and ask every client for a certificate (--tls-auth-clients yes)"
 			}
-			return nil, usagef("--bind %s can be reached from other machines, and no password is set: %s", host, remedy)
+			return nil, usagef("--bind %s can be reached from other machines, and no password is set: %s", text, remedy)
+		}
+		if addr.ownPort && !c.tcp() {
+			return nil, usagef("--bind %s: it has a port, but --port 0 is no TCP port: leave out one of the two", text)
+		}
+		if addr.ownPort && addr.port != 0 && c.plain() && c.tls.enabled {
+			return nil, usagef("--bind %s: one port cannot serve both --port and --tls-port", text)
+		}
+		for _, other := range addrs {
+			if addr.overlaps(other, cmp.Or(c.port, c.tls.port)) {
+				return nil, usagef("--bind: %s and %s overlap, leave one of them out", other.text, text)
+			}
 		}
 		addrs = append(addrs, addr)
 	}
@@ -40,7 +52,7 @@ func (c config) resolve() ([]*net.TCPAddr, error) {
 }
 
 // listen opens all listeners, or none. A nil certs means no TLS.
-func (c config) listen(addrs []*net.TCPAddr, certs *certificates) (listeners []net.Listener, err error) {
+func (c config) listen(addrs []address, certs *certificates, log *slog.Logger) (listeners []net.Listener, err error) {
 	defer func() {
 		if err != nil {
 			closeAll(listeners)
@@ -48,12 +60,12 @@ func (c config) listen(addrs []*net.TCPAddr, certs *certificates) (listeners []n
 		}
 	}()
 	if c.plain() {
-		if listeners, err = listenTCP(addrs, int(c.port), "--port"); err != nil {
+		if listeners, err = listenTCP(addrs, c.port, "--port", log); err != nil {
 			return listeners, err
 		}
 	}
 	if certs != nil {
-		below, err := listenTCP(addrs, int(c.tls.port), "--tls-port")
+		below, err := listenTCP(addrs, c.tls.port, "--tls-port", log)
 		for _, ln := range below {
 			listeners = append(listeners, newTLSListener(ln, c.tls, certs))
 		}
@@ -68,19 +80,27 @@ func (c config) listen(addrs []*net.TCPAddr, certs *certificates) (listeners []n
 		}
 		listeners = append(listeners, ln)
 	}
+	if len(listeners) == 0 {
+		return nil, fmt.Errorf("this machine has no address of --bind %q: add one that it has, 127.0.0.1 for instance",
+			strings.Join(c.bind, " "))
+	}
 	return listeners, nil
 }
 
-// listenTCP listens on one port of every address. A port chosen by the system for the
-// first is used for all of them. Beside an error it returns the listeners it opened.
-func listenTCP(addrs []*net.TCPAddr, port int, flag string) (listeners []net.Listener, err error) {
+// listenTCP listens on one port of every address, those apart which have their own. Beside an
+// error it returns the listeners it opened.
+func listenTCP(addrs []address, port uint16, flag string, log *slog.Logger) (listeners []net.Listener, err error) {
 	for _, addr := range addrs {
-		at := &net.TCPAddr{IP: addr.IP, Zone: addr.Zone, Port: port}
-		ln, err := net.ListenTCP(network(at), at)
-		if err != nil {
-			return listeners, listenError(at, flag, err)
+		at := addr.at(port)
+		ln, err := net.ListenTCP(addr.network(), at)
+		switch {
+		case err == nil:
+		case mayLack(err, addr.optional):
+			log.Info("this machine lacks an address of --bind, which is left out", "address", at, "err", withoutAddress(err))
+			continue
+		default:
+			return listeners, listenError(addr, at, flag, err)
 		}
-		port = ln.Addr().(*net.TCPAddr).Port
 		listeners = append(listeners, ln)
 	}
 	return listeners, nil
@@ -92,47 +112,68 @@ func closeAll(listeners []net.Listener) {
 	}
 }
 
-// network keeps 0.0.0.0 from meaning IPv6 as well, and :: from meaning IPv4.
-func network(addr *net.TCPAddr) string {
-	switch {
-	case addr.IP == nil:
-		return "tcp"
-	case addr.IP.To4() != nil:
-		return "tcp4"
-	default:
-		return "tcp6"
+// mayLack reports whether Redis, too, goes on without the address: an optional one that no
+// interface has, and any of a protocol that the machine does not speak, as ::1 without IPv6.
+// A port that is in use is no such case.
+func mayLack(err error, optional bool) bool {
+	if optional && errors.Is(err, syscall.EADDRNOTAVAIL) {
+		return true
 	}
+	for _, unsupported := range []syscall.Errno{
+		syscall.EAFNOSUPPORT, syscall.EPFNOSUPPORT, syscall.EPROTONOSUPPORT, syscall.ESOCKTNOSUPPORT, syscall.ENOPROTOOPT,
+	} {
+		if errors.Is(err, unsupported) {
+			return true
+		}
+	}
+	return false
 }
 
-func listenError(addr *net.TCPAddr, flag string, err error) error {
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("listen on %s: another program uses that port (perhaps Redis or a second sessiond): "+
-			"stop it, or choose another %s", addr, flag)
+func listenError(addr address, at *net.TCPAddr, flag string, err error) error {
+	if addr.ownPort {
+		flag = "port behind " + addr.text
 	}
-	// The address is in the message already.
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("listen on %s: another program uses that port (perhaps Redis or a second sessiond): "+
+			"stop it, or choose another %s", at, flag)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("listen on %s: this machine has no such address: correct --bind, or write -%s if it may be missing",
+			at, addr.text)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("listen on %s: ports below 1024 need a privilege here: choose another %s", at, flag)
+	}
+	return fmt.Errorf("listen on %s: %w", at, withoutAddress(err))
+}
+
+// withoutAddress returns the reason in an error of package net, for messages that have the
+// address already.
+func withoutAddress(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {
-		err = op.Err
+		return op.Err
 	}
-	return fmt.Errorf("listen on %s: %w", addr, err)
+	return err
 }
 
-// listenUnix listens on a Unix socket with the given permission. Until it is set, which
-// is before anybody is served, the socket has what the umask leaves, as in Redis. The
-// listener removes the file when it is closed.
+// listenUnix listens on a Unix socket with the given permission. The listener removes the
+// file when it is closed.
 func listenUnix(path string, perm fs.FileMode) (net.Listener, error) {
+	if err := checkSocketPath(path); err != nil {
+		return nil, err
+	}
 	if err := removeStaleSocket(path); err != nil {
 		return nil, err
 	}
-	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	ln, err := socketConfig(perm).Listen(context.Background(), "unix", path)
 	if err != nil {
-		var op *net.OpError
-		if errors.As(err, &op) {
-			err = op.Err // the path is in the message already
-		}
-		return nil, err
+		return nil, socketError(path, withoutAddress(err))
 	}
-	if err := os.Chmod(path, perm); err != nil {
+	info, err := os.Lstat(path)
+	if err == nil && info.Mode().Perm() != perm { // the umask has taken some of it
+		err = os.Chmod(path, perm)
+	}
+	if err != nil {
 		_ = ln.Close() // nobody was served yet
 		return nil, err
 	}
@@ -147,17 +188,23 @@ func removeStaleSocket(path string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return err
+		return socketError(path, err)
+	case info.IsDir():
+		return fmt.Errorf("it is a folder: name a socket in it, %s for instance", filepath.Join(path, "sessiond.sock"))
 	case info.Mode()&fs.ModeSocket == 0:
-		return errors.New("a file is in the way that is not a socket")
+		return errors.New("a file is in the way that is not a socket: move it away, or choose another path")
 	}
 	conn, err := net.DialTimeout("unix", path, time.Second)
 	if err == nil {
 		_ = conn.Close() // it was only to see whether somebody answers
-		return errors.New("another program answers there")
+		return errors.New("another program answers there: stop it, or choose another path")
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
-		return err
+		return fmt.Errorf("a socket is in the way that another program may use: "+
+			"remove it if that has ended, or choose another path: %w", withoutAddress(err))
 	}
-	return os.Remove(path)
+	if err := os.Remove(path); err != nil {
+		return socketError(path, err)
+	}
+	return nil
 }

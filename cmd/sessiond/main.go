@@ -14,37 +14,44 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/sessiond/sessiond"
 )
 
 const (
-	exitOK      = 0
-	exitFailed  = 1
-	exitUsage   = 2
-	exitDamaged = 4
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitStoreFailed = 3
+	exitDamaged     = 4
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Getenv, os.Stdout, os.Stderr)) }
+func main() {
+	// What nobody reads any more is a failed write and not the end.
+	signal.Ignore(syscall.SIGPIPE)
+	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
 
 // run is the whole command. It returns the exit code.
-func run(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	var err error
-	if t := findTool(args); t != nil {
-		err = t.call(args[1:], getenv, stdout, stderr)
-	} else {
-		err = runServer(args, getenv, stdout, stderr)
-	}
+func run(args []string, env environment, stdout, stderr io.Writer) int {
+	log := &lineQueue{to: stderr}
+	defer log.flush()
+	err := dispatch(args, env, stdout, stderr, log)
 	if err == nil {
 		return exitOK
 	}
 	// Joined errors stand on lines of their own; the report is one line.
 	report := strings.ReplaceAll(err.Error(), "\n", "; ")
-	_, _ = fmt.Fprintf(stderr, "sessiond: %s\n", report) // nowhere else to tell it
+	_, _ = fmt.Fprintf(log, "sessiond: %s\n", report) // a lineQueue returns no error
 	var wrongUsage usageError
 	if errors.As(err, &wrongUsage) {
 		return exitUsage
+	}
+	if errors.Is(err, sessiond.ErrFailed) {
+		return exitStoreFailed
 	}
 	var damaged damagedError
 	if errors.As(err, &damaged) || errors.Is(err, sessiond.ErrDamaged) {
@@ -53,18 +60,63 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 	return exitFailed
 }
 
-func runServer(args []string, getenv func(string) string, stdout, stderr io.Writer) error {
-	c, err := parseConfig(args, getenv)
+// dispatch runs what the first word names, or the server. What is told of the server goes to
+// log, which nobody waits for.
+func dispatch(args []string, env environment, stdout, stderr io.Writer, log *lineQueue) error {
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		return runServer(args, env, stdout, log)
+	}
+	name, args, out := args[0], args[1:], closedPipe{stdout}
+	switch name {
+	case "version":
+		return printVersion(out)
+	case "help":
+		if len(args) == 0 || strings.HasPrefix(args[0], "-") || args[0] == "help" || args[0] == "version" {
+			return printUsage(out)
+		}
+		name, args = args[0], []string{"--help"}
+	}
+	if t := findTool(name); t != nil {
+		return t.call(args, env.get, out, stderr)
+	}
+	return unexpected(name)
+}
+
+func runServer(args []string, env environment, stdout io.Writer, log *lineQueue) error {
+	c, err := parseConfig(args, env.get)
 	switch {
 	case err != nil:
+		return err
 	case c.help:
-		_, err = io.WriteString(stdout, usage())
+		return printUsage(closedPipe{stdout})
 	case c.version:
-		_, err = fmt.Fprintf(stdout, "sessiond %s\n", sessiond.Version)
-	default:
-		err = serve(c, stdout, stderr)
+		return printVersion(closedPipe{stdout})
 	}
+	c.notes = append(c.notes, env.unknown()...)
+	return serve(c, stdout, log)
+}
+
+func printUsage(w io.Writer) error {
+	_, err := io.WriteString(w, usage())
 	return err
+}
+
+func printVersion(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "sessiond %s\n", sessiond.Version)
+	return err
+}
+
+// closedPipe is the standard output of what ends by itself. Who closes the pipe behind it, as
+// head does, has read enough: the tool does its work all the same, and its exit code says how it
+// went.
+type closedPipe struct{ io.Writer }
+
+func (w closedPipe) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	if errors.Is(err, syscall.EPIPE) {
+		return len(p), nil
+	}
+	return n, err
 }
 
 // usageError says that the command was called wrongly.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -20,9 +21,6 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
-
-// patience is how long scripts wait for a process before they fail.
-const patience = 20 * time.Second
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"sessiond": main})
@@ -39,7 +37,7 @@ func TestMain(m *testing.M) {
 //	clog addr                 leaves a connection that asks for much and reads nothing
 //
 // An addr is a TCP port of 127.0.0.1, a host with a port, or the path of a Unix socket.
-// $PORT and $PORT2 are free ports.
+// $PORT and $PORT2 are free ports. The condition [ipv6] is true on a machine with ::1.
 func TestScript(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -59,18 +57,37 @@ func TestScript(t *testing.T) {
 			"listen":    runListen,
 			"clog":      runClog,
 		},
+		Condition:          hasIPv6,
 		RequireUniqueNames: true,
 	})
 }
 
+func hasIPv6(condition string) (bool, error) {
+	if condition != "ipv6" {
+		return false, fmt.Errorf("unknown condition %q", condition)
+	}
+	ln, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		return false, nil
+	}
+	return true, ln.Close()
+}
+
+// freePort returns a port that is free on every address, and that the system gives to nobody who asks
+// for any: tests beside this one do.
 func freePort(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := strconv.Itoa(10000 + rand.IntN(20000))
+		if ln, err := net.Listen("tcp", ":"+port); err == nil {
+			if err := ln.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return port
+		}
 	}
-	defer ln.Close()
-	return strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
+	t.Fatal("no free port found")
+	return ""
 }
 
 func runCode(ts *testscript.TestScript, neg bool, args []string) {

@@ -15,14 +15,19 @@ import (
 	"time"
 
 	"github.com/sessiond/sessiond"
+
+	"github.com/sessiond/sessiond/internal/paths"
 )
 
-// drainTime is how long clients have to take their last replies when sessiond stops.
-const drainTime = 10 * time.Second
+// drainTime is how long clients have to take their last replies when sessiond stops: half of
+// what docker grants, so that the store is closed before it kills.
+const drainTime = 5 * time.Second
 
 // serve opens the store, then the ports, and serves until a signal or SHUTDOWN.
-func serve(c config, stdout, stderr io.Writer) (err error) {
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: c.logLevel}))
+func serve(c config, stdout io.Writer, lines *lineQueue) (err error) {
+	log, level := c.newLog(lines)
+	out := &lineQueue{to: stdout, failed: func(err error) { log.Warn("standard output is closed", "err", err) }}
+	defer out.flush()
 	addrs, err := c.resolve()
 	if err != nil {
 		return err
@@ -38,24 +43,11 @@ func serve(c config, stdout, stderr io.Writer) (err error) {
 	asked := make(chan struct{})
 	defer keepMemory(c.cacheBytes)()
 
-	store, err := c.open(sessiond.Options{
-		Durability:     c.durability,
-		Databases:      c.databases,
-		CacheBytes:     c.cacheBytes,
-		MaxDisk:        c.maxDisk,
-		BackupDir:      c.backupDir,
-		Logger:         log,
-		Password:       c.password,
-		Users:          c.users,
-		ACLFile:        c.aclFile,
-		MaxClients:     c.maxClients,
-		MaxBulk:        c.maxBulk,
-		QueryBuffer:    c.queryBuffer,
-		OutputBuffer:   c.outputBuffer,
-		IdleTimeout:    c.idle,
-		OnShutdown:     func() { close(asked) },
-		RenameCommands: c.renames,
-	}, signals, log)
+	options := c.options()
+	options.Logger, options.LogLevel = log, level
+	options.OnShutdown = func() { close(asked) }
+	options.OnFailure = func(error) { endAtOnce(lines) }
+	store, err := c.open(options, signals, log)
 	if store == nil {
 		return err // nil if a signal came first
 	}
@@ -64,17 +56,15 @@ func serve(c config, stdout, stderr io.Writer) (err error) {
 			err = closeErr
 		}
 	}()
-	listeners, err := c.listen(addrs, certs)
+	listeners, err := c.listen(addrs, certs, log)
 	if err != nil {
 		return err
 	}
 	defer startControl(c.dir, store.Backup, log)()
 	served := make(chan error, 1)
 	go func() { served <- store.Serve(listeners...) }() // ends with stop
-	_, err = fmt.Fprintf(stdout, "sessiond %s listening on %s; %v\n", sessiond.Version, joinAddresses(listeners), c)
-	if err != nil {
-		log.Warn("standard output is closed", "err", err)
-	}
+	// A lineQueue returns no error.
+	_, _ = io.WriteString(out, readyLine(listeners, store.Found(), c.durability))
 
 	select {
 	case sig := <-signals:
@@ -89,6 +79,47 @@ func serve(c config, stdout, stderr io.Writer) (err error) {
 		return err
 	}
 	return nil
+}
+
+// options returns what the flags say of the store and of its clients.
+func (c config) options() sessiond.Options {
+	return sessiond.Options{
+		Durability:     c.durability,
+		Databases:      c.databases,
+		CacheBytes:     c.cacheBytes,
+		LogBytes:       c.logSize,
+		MaxDisk:        c.maxDisk,
+		BackupDir:      c.backupDir,
+		Password:       c.password,
+		Users:          c.users,
+		ACLFile:        c.aclFile,
+		MaxClients:     c.maxClients,
+		MaxBulk:        c.maxBulk,
+		QueryBuffer:    c.queryBuffer,
+		OutputLimits:   c.outputLimits,
+		IdleTimeout:    c.idle,
+		RenameCommands: c.renames,
+		TCPKeepAlive:   c.keepAlive,
+	}
+}
+
+// endAtOnce ends the process because changes can no longer be written safely, which the log
+// says. To close anything first may take a broken disk long.
+func endAtOnce(lines *lineQueue) {
+	lines.flush()
+	os.Exit(exitStoreFailed)
+}
+
+// newLog returns a log to w, which begins with what is to be told of the command line, and the
+// level it goes by from now on.
+func (c config) newLog(w io.Writer) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
+	level.Set(c.logLevel)
+	log := slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+	for _, n := range c.notes {
+		log.Log(context.Background(), n.level, n.message, n.attrs...)
+	}
+	return log, level
 }
 
 // onHangup calls fn at each SIGHUP, until the function it returns has returned.
@@ -124,10 +155,24 @@ func stop(store *sessiond.Store, signals <-chan os.Signal, log *slog.Logger) {
 	}
 }
 
+// readyLine returns the one line of standard output. That it is a new store tells who started
+// sessiond from another working folder why everybody is logged out.
+func readyLine(listeners []net.Listener, found sessiond.Found, durability sessiond.Durability) string {
+	holds := plural(found.Sessions, "session")
+	if found.New {
+		holds = "new store"
+	}
+	return fmt.Sprintf("sessiond %s listening on %s; data in %s; %s; durability %v\n",
+		sessiond.Version, joinAddresses(listeners), found.Dir, holds, durability)
+}
+
 func joinAddresses(listeners []net.Listener) string {
 	names := make([]string, len(listeners))
 	for i, ln := range listeners {
 		names[i] = ln.Addr().String()
+		if ln.Addr().Network() == "unix" {
+			_ = paths.Absolute(&names[i]) // or as it was given
+		}
 		if _, ok := ln.(*tlsListener); ok {
 			names[i] += " (TLS)"
 		}

@@ -4,7 +4,7 @@ import "github.com/spf13/pflag"
 
 // tlsConfig is what the TLS flags ask for.
 type tlsConfig struct {
-	enabled bool // --tls-port was given, be it 0
+	enabled bool // port is not 0
 	port    uint16
 	files   certificateFiles
 	auth    string // whether a client needs a certificate: yes, no or optional
@@ -12,7 +12,7 @@ type tlsConfig struct {
 
 func (c *tlsConfig) addFlags(set *pflag.FlagSet) {
 	set.Uint16Var(&c.port, "tls-port", 0,
-		"TCP `port` for TLS, beside --port or, with --port 0, alone; 0 takes a free one")
+		"TCP `port` for TLS, beside --port or, with --port 0, alone; 0 is none")
 	set.StringVar(&c.files.certificate, "tls-cert-file", "", "`path` of the certificate, PEM; SIGHUP reads the files again")
 	set.StringVar(&c.files.key, "tls-key-file", "", "`path` of its private key, PEM")
 	set.StringVar(&c.files.ca, "tls-ca-cert-file", "", "`path` of the CA certificates for clients, PEM")
@@ -26,7 +26,7 @@ func (c *tlsConfig) addFlags(set *pflag.FlagSet) {
 // given. Without one, certificates cannot have been meant.
 func (f *flags) checkTLS() (tlsConfig, error) {
 	c := f.config.tls
-	c.enabled = f.set.Changed("tls-port")
+	c.enabled = c.port != 0
 	if !c.enabled {
 		return c, f.refuseIdleTLS()
 	}
@@ -46,7 +46,7 @@ func (f *flags) checkTLS() (tlsConfig, error) {
 		return c, usagef("--tls-auth-clients %q is none of yes, no, optional", c.auth)
 	case c.auth != "no" && !hasCA:
 		return c, usagef("--tls-auth-clients %s: --tls-ca-cert-file or --tls-ca-cert-dir is needed, too", c.auth)
-	case c.port != 0 && c.port == f.port:
+	case c.port == f.port:
 		return c, usagef("--tls-port %d: --port is the same", c.port)
 	case len(splitAddresses(f.bind)) == 0:
 		return c, usagef("--tls-port: --bind has no address")
@@ -59,16 +59,18 @@ func (f *flags) refuseIdleTLS() error {
 	for _, name := range []string{
 		"tls-cert-file", "tls-key-file", "tls-ca-cert-file", "tls-ca-cert-dir", "tls-auth-clients",
 	} {
-		if f.set.Changed(name) {
+		if f.set.Lookup(name).Value.String() != "" {
 			return usagef("--%s: --tls-port is needed, too", name)
 		}
 	}
 	return nil
 }
 
-// plain reports whether there is a port without TLS. As in Redis, --port 0 beside a TLS
-// port means none; by itself it means any.
-func (c config) plain() bool { return c.port != 0 || !c.tls.enabled }
+// plain reports whether there is a port without TLS.
+func (c config) plain() bool { return c.port != 0 }
+
+// tcp reports whether there is a port at all.
+func (c config) tcp() bool { return c.plain() || c.tls.enabled }
 
 // needsCertificate reports whether nobody gets as far as a command without a certificate,
 // the Unix socket apart.

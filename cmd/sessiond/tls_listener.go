@@ -66,6 +66,9 @@ type boundedConn struct {
 	bounded bool
 }
 
+// NetConn returns the connection that is bounded.
+func (c *boundedConn) NetConn() net.Conn { return c.Conn }
+
 var errHandshakeSize = errors.New("the client's part of the handshake is too large")
 
 func (c *boundedConn) Read(b []byte) (int, error) {

@@ -67,11 +67,11 @@ func TestParseConfig_TLS(t *testing.T) {
 		want      string // plain port, TLS port, who needs a certificate
 	}{
 		{"", "", "6379"},
-		{"--port 0", "", "0"},
+		{"--tls-port 0", "", "6379"},
+		{"--port 0 --unixsocket s", "", ""},
+		{"--port 0 --tls-port 0 --unixsocket s", "", ""},
 		{"--tls-port 7" + pair, "", "6379 TLS 7 no"},
-		{"--tls-port 0" + pair, "", "6379 TLS 0 no"},
 		{"--port 0 --tls-port 7" + pair, "", "TLS 7 no"},
-		{"--port 0 --tls-port 0" + pair, "", "TLS 0 no"},
 		{"--tls-port 7 --tls-ca-cert-file a" + pair, "", "6379 TLS 7 yes"},
 		{"--tls-port 7 --tls-ca-cert-dir a" + pair, "", "6379 TLS 7 yes"},
 		{"--tls-port 7 --tls-ca-cert-file a --tls-auth-clients no" + pair, "", "6379 TLS 7 no"},
@@ -108,6 +108,7 @@ func TestParseConfig_TLSUsage(t *testing.T) {
 		{"--tls-port 7 --tls-key-file k", "--tls-port: --tls-cert-file is needed, too"},
 		{"--tls-port 7 --tls-cert-file c", "--tls-cert-file: --tls-key-file is needed, too"},
 		{"--tls-cert-file c", "--tls-cert-file: --tls-port is needed, too"},
+		{"--tls-port 0" + pair, "--tls-cert-file: --tls-port is needed, too"},
 		{"--tls-key-file k", "--tls-key-file: --tls-port is needed, too"},
 		{"--tls-ca-cert-file a", "--tls-ca-cert-file: --tls-port is needed, too"},
 		{"--tls-auth-clients no", "--tls-auth-clients: --tls-port is needed, too"},
@@ -128,10 +129,11 @@ func TestParseConfig_TLSUsage(t *testing.T) {
 }
 
 // Ensure that an address others can reach needs a password or client certificates, and
-// that a plain port beside TLS spoils the latter.
+// that a plain port beside TLS spoils the latter. A port of an address is for one of the two.
 func TestConfig_Resolve_TLS(t *testing.T) {
 	t.Parallel()
-	const public = "--bind 0.0.0.0 --tls-port 7 --tls-cert-file c --tls-key-file k "
+	const tls = " --tls-port 7 --tls-cert-file c --tls-key-file k "
+	const public = "--bind 0.0.0.0" + tls
 	tests := []struct {
 		line string
 		ok   bool
@@ -142,6 +144,10 @@ func TestConfig_Resolve_TLS(t *testing.T) {
 		{public + "--tls-ca-cert-file a", false},
 		{public + "--port 0 --tls-ca-cert-file a", true},
 		{public + "--port 0 --requirepass secret", true},
+		{"--bind 127.0.0.1:8 --port 0" + tls, true},
+		{"--bind 127.0.0.1:0" + tls, true},
+		{"--bind 127.0.0.1:8" + tls, false}, // which of the two would have it?
+		{"--bind 127.0.0.1 127.0.0.1:7 --port 0" + tls, false},
 	}
 	for _, tt := range tests {
 		c, err := parse(tt.line, "")
@@ -185,10 +191,10 @@ func TestRun_TLSFiles(t *testing.T) {
 		{"cert", "key", "--tls-ca-cert-dir DIR/broken", "--tls-ca-cert-dir DIR/broken: torn: x509: malformed certificate"},
 	}
 	for _, tt := range tests {
-		args := []string{"--port", "0", "--tls-port", "0", "--dir", at("data"), "--tls-cert-file", at(tt.cert), "--tls-key-file", at(tt.key)}
+		args := []string{"--bind", "127.0.0.1:0", "--tls-port", "7", "--dir", at("data"), "--tls-cert-file", at(tt.cert), "--tls-key-file", at(tt.key)}
 		args = append(args, strings.Fields(strings.ReplaceAll(tt.more, "DIR", dir))...)
 		var stdout, stderr bytes.Buffer
-		code := run(args, func(string) string { return "" }, &stdout, &stderr)
+		code := run(args, nil, &stdout, &stderr)
 		want := "sessiond: " + strings.ReplaceAll(tt.want, "DIR", dir) + "\n"
 		if code != exitFailed || stdout.Len() != 0 || stderr.String() != want {
 			t.Errorf("%v: code %d, stdout %q, stderr %q, want code %d and %q", tt, code, &stdout, &stderr, exitFailed, want)
@@ -324,6 +330,9 @@ func TestTLSListener_HandshakeSize(t *testing.T) {
 		t.Errorf("after the handshake: %v", err)
 	}
 }
+
+// patience is how long tests wait for others before they fail.
+const patience = 20 * time.Second
 
 // accept serves one connection with fn, for a bounded time, and then closes it.
 func accept(t *testing.T, ln net.Listener, fn func(net.Conn) error) <-chan error {

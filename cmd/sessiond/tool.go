@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/sessiond/sessiond/internal/paths"
 )
 
 // tool is a subcommand: sessiond NAME [flags]. Without one, sessiond serves.
@@ -20,15 +22,15 @@ func tools() []tool {
 	return []tool{
 		{"backup", "copy the sessions to another folder, while sessiond serves or not", runBackup},
 		{"restore", "make a data folder out of a backup", runRestore},
-		{"check", "read a whole data folder and say what is damaged", runCheck},
+		{"check", "read a whole data folder, or a backup, and say what is damaged", runCheck},
 		{"repair", "save what can be read of a damaged data folder into a new one", runRepair},
 	}
 }
 
-// findTool returns the tool that the arguments begin with, nil if they name none.
-func findTool(args []string) *tool {
+// findTool returns the tool of a name, nil if there is none.
+func findTool(name string) *tool {
 	for _, t := range tools() {
-		if len(args) > 0 && args[0] == t.name {
+		if t.name == name {
 			return &t
 		}
 	}
@@ -38,6 +40,7 @@ func findTool(args []string) *tool {
 // toolCall is one run of a tool. The tool adds its flags to set and then calls parse.
 type toolCall struct {
 	set            *pflag.FlagSet
+	folders        []*string
 	args           []string
 	getenv         func(string) string
 	stdout, stderr io.Writer
@@ -65,7 +68,7 @@ var errHelp = errors.New("help wanted")
 // for the server.
 func (c *toolCall) parse() error {
 	if err := c.set.Parse(c.args); err != nil {
-		return usageError{err}
+		return flagError(c.set, err)
 	}
 	if help, _ := c.set.GetBool("help"); help {
 		return errHelp
@@ -74,14 +77,23 @@ func (c *toolCall) parse() error {
 		return usagef("unexpected argument %q: see sessiond %s --help", c.set.Arg(0), c.set.Name())
 	}
 	if dir := c.getenv(variable("dir")); dir != "" && c.set.Lookup("dir") != nil && !c.set.Changed("dir") {
-		return c.set.Set("dir", dir)
+		if err := c.set.Set("dir", dir); err != nil {
+			return err
+		}
 	}
-	return nil
+	return paths.Absolute(c.folders...)
 }
 
 // dirFlag adds --dir, the data folder.
 func (c *toolCall) dirFlag() *string {
-	return c.set.String("dir", "./sessiond-data", "`folder` of the data")
+	return c.folderFlag("dir", "./sessiond-data", "`folder` of the data")
+}
+
+// folderFlag adds a folder, whose path is absolute after parse, or empty if it was not given.
+func (c *toolCall) folderFlag(name, value, usage string) *string {
+	folder := c.set.String(name, value, usage)
+	c.folders = append(c.folders, folder)
+	return folder
 }
 
 // toolSummaries lists the tools for the usage text.

@@ -8,15 +8,15 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"path/filepath"
 	"slices"
 
 	"github.com/sessiond/sessiond"
+	"github.com/sessiond/sessiond/ttl"
 )
 
 func runBackup(c *toolCall) error {
 	dir := c.dirFlag()
-	to := c.set.String("to", "", "`folder` of the copy: absent, empty or that of an earlier backup, which is replaced; "+
+	to := c.folderFlag("to", "", "`folder` of the copy: absent, empty or that of an earlier backup, which is replaced; "+
 		"if a server has the data open it is the server that writes there")
 	if err := c.parse(); err != nil {
 		return err
@@ -24,38 +24,39 @@ func runBackup(c *toolCall) error {
 	if *to == "" {
 		return usagef("--to is missing: it is the folder of the copy")
 	}
-	absolute, err := filepath.Abs(*to)
+	ctx, stop := untilSignal()
+	defer stop()
+	bar := newProgress(c.stderr, "copying "+*dir)
+	report, err := c.backUp(ctx, *dir, *to, sessiond.BackupOptions{Progress: bar.show})
+	bar.clear()
 	if err != nil {
 		return err
 	}
-	ctx, stop := untilSignal()
-	defer stop()
-	report, err := c.backUp(ctx, *dir, absolute)
-	if err != nil {
+	if err := printRecords(c.stdout, report.Records); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(c.stdout, "%s has the sessions of %s as of %s: %s, %d of them copied\n",
-		absolute, *dir, instantOf(report), plural(report.Bytes, "byte"), report.Copied)
+		*to, *dir, instantText(report.Made), plural(report.Bytes, "byte"), report.Copied)
 	return err
 }
 
 // backUp asks the server that has the folder open, or opens it itself if there is none.
-func (c *toolCall) backUp(ctx context.Context, dir, to string) (sessiond.BackupReport, error) {
-	report, err := askBackup(ctx, dir, to)
+func (c *toolCall) backUp(ctx context.Context, dir, to string, options sessiond.BackupOptions) (sessiond.BackupReport, error) {
+	report, err := askBackup(ctx, dir, to, options)
 	if !errors.Is(err, errNoServer) {
 		return report, err
 	}
 	log := slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	report, closedErr := sessiond.Backup(ctx, dir, to, sessiond.Options{Logger: log})
+	report, closedErr := sessiond.Backup(ctx, dir, to, sessiond.Options{Logger: log}, options)
 	if errors.Is(closedErr, sessiond.ErrLocked) {
 		return report, fmt.Errorf("%s is in use, and its server does not answer: %w", dir, err)
 	}
 	return report, closedErr
 }
 
-// instantOf returns the instant of a backup for people.
-func instantOf(report sessiond.BackupReport) string {
-	return report.Made.Time().Format("2006-01-02 15:04:05.000 UTC")
+// instantText returns the instant of a backup for people.
+func instantText(made ttl.Instant) string {
+	return made.Time().Format("2006-01-02 15:04:05.000 UTC")
 }
 
 // printRecords prints the sizes of the databases.

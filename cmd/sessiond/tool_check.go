@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/sessiond/sessiond"
+	"github.com/sessiond/sessiond/ttl"
 )
 
 // damagedError says that a tool did its work and found damage.
@@ -18,6 +19,7 @@ func (e damagedError) Unwrap() error { return e.error }
 
 func runCheck(c *toolCall) error {
 	dir := c.dirFlag()
+	c.set.Lookup("dir").Usage += ", or of a backup"
 	if err := c.parse(); err != nil {
 		return err
 	}
@@ -37,8 +39,14 @@ func runCheck(c *toolCall) error {
 			return err
 		}
 	}
-	_, err = fmt.Fprintf(c.stdout, "%s checked: %s in %s and %s, %s\n", *dir, plural(report.Bytes, "byte"),
-		plural(report.Tables, "table"), plural(report.Logs, "log"), plural(report.Damage, "problem"))
+	if report.Made != ttl.Never {
+		_, err := fmt.Fprintf(c.stdout, "%s is a backup with the sessions as of %s\n", *dir, instantText(report.Made))
+		if err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintf(c.stdout, "%s checked: %s in %s, %s in the log, %s\n", *dir,
+		plural(report.Bytes, "byte"), plural(report.Tables, "table"), plural(report.Changes, "newer change"), plural(report.Damage, "problem"))
 	if err == nil && report.Damage > 0 {
 		err = damagedError{fmt.Errorf("%s is damaged: %s", *dir, plural(report.Damage, "problem"))}
 	}

@@ -11,7 +11,7 @@ import (
 
 func runRepair(c *toolCall) error {
 	dir := c.dirFlag()
-	to := c.set.String("to", "", "`folder` of the new data; it must be absent or empty")
+	to := c.folderFlag("to", "", "`folder` of the new data; it must be absent or empty")
 	if err := c.parse(); err != nil {
 		return err
 	}

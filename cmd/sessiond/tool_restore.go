@@ -8,7 +8,7 @@ import (
 
 func runRestore(c *toolCall) error {
 	dir := c.dirFlag()
-	from := c.set.String("from", "", "`folder` of the backup; it stays as it is")
+	from := c.folderFlag("from", "", "`folder` of the backup; it stays as it is")
 	if err := c.parse(); err != nil {
 		return err
 	}
@@ -17,7 +17,7 @@ func runRestore(c *toolCall) error {
 	}
 	ctx, stop := untilSignal()
 	defer stop()
-	bar := newProgress(c.stderr, "checking "+*dir)
+	bar := newProgress(c.stderr, "copying "+*from, "checking "+*dir)
 	report, err := sessiond.Restore(ctx, *from, *dir, sessiond.RestoreOptions{Progress: bar.show})
 	bar.clear()
 	if err != nil {
@@ -27,6 +27,6 @@ func runRestore(c *toolCall) error {
 		return err
 	}
 	_, err = fmt.Fprintf(c.stdout, "%s has the sessions as of %s; those that were ended later are back, until their deadlines\n",
-		*dir, instantOf(report))
+		*dir, instantText(report.Made))
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,7 +43,7 @@ func (p *Process) Start() {
 	first := p.cmd == nil
 	p.cmd = exec.Command(p.args[0], p.args[1:]...)
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Dir = p.Stdout, p.Stderr, p.WorkDir
-	p.cmd.Env = append(os.Environ(), p.Env...)
+	p.cmd.Env = append(environ(), p.Env...)
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatalf("start %v: %v", p.args, err)
 	}
@@ -149,4 +150,10 @@ func (o *Output) Lines() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return bytes.Count(o.b, []byte("\n"))
+}
+
+// environ is the environment of this process without what is meant for the tests, or for a server
+// of whoever runs them.
+func environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(variable string) bool { return strings.HasPrefix(variable, "SESSIOND_") })
 }

@@ -23,21 +23,26 @@ var rooms = []room{
 	{dir: "storage", own: []string{"ttl"}, without: []string{"os", "net", "path/filepath", "io/fs"}},
 	{dir: "storage/enginetest", own: []string{"ttl", "storage"}, without: []string{"net"}},
 	{
-		dir: "storage/pebble", own: []string{"ttl", "storage"}, without: []string{"net"},
+		dir: "storage/pebble", own: []string{"ttl", "storage", "storage/pebble/internal/*"}, without: []string{"net"},
 		foreign: []string{"github.com/cockroachdb/pebble/v2", "github.com/dchest/siphash"},
 	},
+	{dir: "storage/pebble/internal/wal", without: []string{"net", "os", "path/filepath"}},
+	{dir: "storage/pebble/internal/dirty", without: []string{"net", "os", "io"}},
+	{dir: "storage/pebble/internal/mmap", own: []string{"storage/pebble/internal/wal"}},
 	{
 		dir: "server", own: []string{"ttl", "storage"}, foreign: []string{"github.com/tidwall/redcon"},
 		without: []string{"path/filepath", "io/fs", "io/ioutil", "os/exec"},
 	},
-	{dir: ".", own: []string{"ttl", "storage", "storage/*", "server"}},
+	{dir: ".", own: []string{"ttl", "storage", "storage/*", "server", "internal/paths"}},
 	{
-		dir: "cmd/sessiond", own: []string{".", "ttl"},
+		dir: "cmd/sessiond", own: []string{".", "ttl", "internal/paths"},
 		foreign: []string{"github.com/spf13/pflag", "github.com/schollz/progressbar/v3"},
 	},
 	{dir: "bench", foreign: []string{"github.com/spf13/pflag", "github.com/schollz/progressbar/v3"}},
 	{dir: "internal/docgen", own: []string{"server"}},
 	{dir: "internal/lint"},
+	{dir: "internal/paths", without: []string{"os", "net"}},
+	{dir: "internal/typecheck"},
 }
 
 // importers are the only packages, tests included, that may import a module.

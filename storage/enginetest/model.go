@@ -41,14 +41,15 @@ type model struct {
 	revision   uint64        // the last one given out
 	generation uint64        // the last one given out
 	seen       ttl.Instant
+	swept      int64
 }
 
 func (m *model) View(ctx context.Context, scope storage.Scope, fn func(storage.Reader) error) (storage.Barrier, error) {
-	return storage.Barrier{}, m.run(ctx, scope, func(tx *modelTxn) error { return fn(tx) })
+	return 0, m.run(ctx, scope, func(tx *modelTxn) error { return fn(tx) })
 }
 
 func (m *model) Update(ctx context.Context, scope storage.Scope, fn func(storage.Txn) error) (storage.Barrier, error) {
-	return storage.Barrier{}, m.run(ctx, scope, func(tx *modelTxn) error { return fn(tx) })
+	return 0, m.run(ctx, scope, func(tx *modelTxn) error { return fn(tx) })
 }
 
 func (m *model) run(ctx context.Context, scope storage.Scope, fn func(*modelTxn) error) error {
@@ -91,6 +92,7 @@ func (m *model) Sweep(ctx context.Context, now ttl.Instant, budget int) (n int, 
 		case r.Deadline.Due(now) && n < budget:
 			delete(m.records, k)
 			n++
+			m.swept++
 			m.seen = now
 		case r.Deadline != ttl.Never && (next == ttl.Never || r.Deadline < next):
 			next = r.Deadline
@@ -103,6 +105,15 @@ func (m *model) Seen() ttl.Instant {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.seen
+}
+
+// SetDurability changes nothing: what is in memory is as safe as it gets here.
+func (m *model) SetDurability(storage.Durability) storage.Barrier { return 0 }
+
+func (m *model) Swept() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.swept
 }
 
 func (m *model) Close() error {

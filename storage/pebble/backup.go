@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -26,6 +26,13 @@ type BackupReport struct {
 	// Bytes is the size of the copy, and Copied how many of them had to be written. The
 	// rest is shared with the store or with the copy before.
 	Bytes, Copied int64
+}
+
+// BackupOptions changes how Backup works. The zero value is ready to use.
+type BackupOptions struct {
+	// Progress is told how many bytes of how many the copy has, shared ones included, by one
+	// goroutine. At the end both are equal. Nil means nobody.
+	Progress func(done, total int64)
 }
 
 const (
@@ -45,8 +52,8 @@ const (
 //
 // The folder must be absent or empty or hold an earlier backup, of whatever store, or
 // Backup returns ErrForeign. One Backup is made at a time; others wait.
-func (e *Engine) Backup(ctx context.Context, dir string) (BackupReport, error) {
-	b, err := e.backup(ctx, dir)
+func (e *Engine) Backup(ctx context.Context, dir string, opts BackupOptions) (BackupReport, error) {
+	b, err := e.backup(ctx, dir, opts)
 	if err != nil {
 		return BackupReport{}, fmt.Errorf("back up to %s: %w", dir, err)
 	}
@@ -55,20 +62,20 @@ func (e *Engine) Backup(ctx context.Context, dir string) (BackupReport, error) {
 
 // BackupClosed is Backup for a store, in the folder from, that nobody has open. It returns
 // ErrNoStore if there is none.
-func BackupClosed(ctx context.Context, from, dir string, opts Options) (_ BackupReport, err error) {
+func BackupClosed(ctx context.Context, from, dir string, opts Options, backup BackupOptions) (_ BackupReport, err error) {
 	names, err := opts.withDefaults().fs.List(from)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return BackupReport{}, err
 	}
 	if !slices.ContainsFunc(names, makesStore) {
-		return BackupReport{}, fmt.Errorf("back up %s: %w", from, ErrNoStore)
+		return BackupReport{}, fmt.Errorf("back up %s: %w", from, noStore(names))
 	}
 	e, err := Open(from, opts)
 	if err != nil {
 		return BackupReport{}, err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	return e.Backup(ctx, dir)
+	return e.Backup(ctx, dir, backup)
 }
 
 // ErrNoStore is returned by BackupClosed if there is nothing to copy.
@@ -77,7 +84,7 @@ var ErrNoStore = errors.New("the folder holds no sessions of sessiond")
 // makesStore reports whether a name in a folder is of the file that makes it a store.
 func makesStore(name string) bool { return strings.HasPrefix(name, manifestMarker) }
 
-func (e *Engine) backup(ctx context.Context, dir string) (_ BackupReport, err error) {
+func (e *Engine) backup(ctx context.Context, dir string, opts BackupOptions) (_ BackupReport, err error) {
 	if err := e.ready(ctx); err != nil {
 		return BackupReport{}, err
 	}
@@ -103,12 +110,12 @@ func (e *Engine) backup(ctx context.Context, dir string) (_ BackupReport, err er
 		store:   e.seed.identity(),
 		records: e.sizes(),
 	}
-	stage, known, err := e.newStage(ctx)
+	stage, err := e.newStage(ctx)
 	if err != nil {
 		return BackupReport{}, err
 	}
-	defer func() { err = errors.Join(err, e.home.fs.RemoveAll(stage)) }()
-	copied, err := folder.fill(ctx, stage, &next, known)
+	defer func() { err = errors.Join(err, e.home.clearStage()) }()
+	copied, err := folder.fill(ctx, stage, &next, &meter{report: opts.Progress})
 	if err != nil {
 		return BackupReport{}, errors.Join(err, folder.sweep())
 	}
@@ -136,7 +143,14 @@ func newHome(fs vfs.FS, dir string) home {
 
 // outside returns the one name of a folder, which must not be one that the store works in.
 func (h *home) outside(dir string) (_ string, err error) {
-	if h.fs == vfs.Default {
+	if h.fs == systemFS {
+		// A folder elsewhere may be a link, as that of the store may be.
+		parent, err := resolve(filepath.Dir(dir))
+		if own := filepath.Join(parent, filepath.Base(dir)); err == nil && parent == h.dir {
+			if info, err := os.Lstat(own); err == nil && !info.IsDir() {
+				return "", errStrange(own, info.Mode())
+			}
+		}
 		if dir, err = resolve(dir); err != nil {
 			return "", err
 		}
@@ -150,31 +164,35 @@ func (h *home) outside(dir string) (_ string, err error) {
 
 // newStage makes links to the store's files, and copies of those that will change, in a
 // folder beside them. Links take no time, so the store is soon free to drop old files
-// again, however long the rest of the backup takes. The copy of the log ends somewhere
-// after the changes that have a number now: they are in the file, whatever the durability.
-// Known says how much of each log there must be at least.
-func (e *Engine) newStage(ctx context.Context) (stage string, known []mark, err error) {
+// again, however long the rest of the backup takes. The log of the copy ends after everything
+// that was acknowledged when newStage was called, and after everything that its tables have.
+func (e *Engine) newStage(ctx context.Context) (stage string, err error) {
 	if err := e.home.clearStage(); err != nil {
-		return "", nil, err
+		return "", err
 	}
-	if err := e.await(ctx, storage.Barrier{System: e.order.issued.Load()}); err != nil {
-		return "", nil, err
+	if err := e.checkpoint(ctx); err != nil && !errors.Is(err, errUnflushed) { // it makes the log of the copy short
+		return "", err
 	}
-	known = e.synced.logs()
+	from := e.followed()
+	free, err := e.log.Hold(from)
+	if err != nil {
+		return "", err
+	}
+	defer free()
 	stage = e.home.fs.PathJoin(e.home.dir, stageName)
-	return stage, known, e.db.Checkpoint(stage)
-}
-
-// logs returns a copy of the marks of the logs.
-func (s *synced) logs() []mark {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.known.logs)
+	if err := errors.Join(e.db.Checkpoint(stage), e.failed()); err != nil {
+		return stage, err
+	}
+	to := e.log.End()
+	if err := e.log.Write(); err != nil {
+		return stage, e.logError(ctx, err)
+	}
+	return stage, e.log.CopyTo(logFS{FS: e.home.fs}, stage, from, to)
 }
 
 // clearStage removes what an interrupted backup has left: it would hold on to the space of
 // tables that the store has dropped since.
-func (h *home) clearStage() error { return h.fs.RemoveAll(h.fs.PathJoin(h.dir, stageName)) }
+func (h *home) clearStage() error { return removeStore(h.fs, h.fs.PathJoin(h.dir, stageName)) }
 
 // identity tells stores apart without telling the seed.
 func (s seed) identity() uint64 { return s.hash([]byte("sessiond backup")) }

@@ -17,9 +17,6 @@ var ErrIncomplete = errors.New("no complete backup")
 
 const receiptName, newReceiptName = "BACKUP", "BACKUP.new"
 
-// lostFound is in the root of a fresh file system.
-const lostFound = "lost+found"
-
 // backupFolder is a folder for a backup.
 type backupFolder struct {
 	fs   vfs.FS
@@ -31,7 +28,6 @@ type backupFolder struct {
 // openBackup reads the folder dir, which may be absent, and makes sure that it is for
 // backups. It changes nothing.
 func openBackup(files vfs.FS, dir string) (*backupFolder, error) {
-	b := &backupFolder{fs: files, dir: dir}
 	names, err := files.List(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -40,18 +36,37 @@ func openBackup(files vfs.FS, dir string) (*backupFolder, error) {
 	for _, name := range names {
 		_, err := dataNumber(name)
 		data := err == nil && ours
-		if !data && name != receiptName && name != newReceiptName && name != lostFound {
+		if !data && name != receiptName && name != newReceiptName && !innocent(name) {
 			return nil, fmt.Errorf("%w, %q for instance: choose an empty folder or that of an earlier backup", ErrForeign, name)
+		}
+		if err := recogniseBackup(files, files.PathJoin(dir, name), name); err != nil {
+			return nil, err
 		}
 	}
 	if !ours {
-		return b, nil
+		return &backupFolder{fs: files, dir: dir}, nil
+	}
+	return readBackup(files, dir)
+}
+
+// readBackup reads the receipt in the folder dir.
+func readBackup(files vfs.FS, dir string) (*backupFolder, error) {
+	b := &backupFolder{fs: files, dir: dir}
+	if err := recogniseBackup(files, b.path(receiptName), receiptName); err != nil {
+		return nil, err
 	}
 	text, err := readFile(files, b.path(receiptName))
 	if err != nil {
 		return nil, err
 	}
 	b.now, err = decodeReceipt(text)
+	if err != nil || !b.now.complete() {
+		return b, err
+	}
+	err = recogniseBackup(files, b.path(b.now.data), b.now.data)
+	if errors.Is(err, fs.ErrNotExist) { // verify names the files that are missing
+		return b, nil
+	}
 	return b, err
 }
 
@@ -89,7 +104,7 @@ func (b *backupFolder) sweep() error {
 	}
 	for _, name := range names {
 		if _, err := dataNumber(name); err == nil && name != b.now.data {
-			if err := b.fs.RemoveAll(b.path(name)); err != nil {
+			if err := removeStore(b.fs, b.path(name)); err != nil {
 				return err
 			}
 		}
@@ -98,45 +113,32 @@ func (b *backupFolder) sweep() error {
 }
 
 // fill brings the files of stage into the folder of the next copy, makes them durable and
-// lists them in v. Known says how much of the logs must be there. It returns how many bytes
-// it had to write.
-func (b *backupFolder) fill(ctx context.Context, stage string, v *receipt, known []mark) (copied int64, err error) {
+// lists them in v. M is told of each file. It returns how many bytes it had to write.
+func (b *backupFolder) fill(ctx context.Context, stage string, v *receipt, m *meter) (copied int64, err error) {
 	names, err := b.fs.List(stage)
 	if err != nil {
 		return 0, err
 	}
 	slices.Sort(names)
-	newest := newestLog(names)
 	v.data = b.next
-	for _, name := range names {
-		f, err := b.describe(b.fs.PathJoin(stage, name))
-		if err != nil {
+	staged, total := make([]backupFile, len(names)), int64(0)
+	for i, name := range names {
+		if staged[i], err = b.describe(b.fs.PathJoin(stage, name)); err != nil {
 			return 0, err
 		}
-		n := int64(0)
-		if number, log, ok := parseSynced(name); ok && log {
-			safe, _ := findMark(known, number)
-			f.size, err = b.takeLog(ctx, stage, number, number == newest, safe)
-			n = f.size
-		} else {
-			n, err = b.take(ctx, stage, f, v.store)
-		}
+		total += staged[i].size
+	}
+	m.begin(total)
+	for _, f := range staged {
+		n, err := b.take(ctx, stage, f, v.store, m)
 		if err != nil {
 			return 0, err
 		}
 		copied += n
 		v.files = append(v.files, f)
 	}
+	m.end()
 	return copied, syncFolder(b.fs, b.path(b.next))
-}
-
-func newestLog(names []string) (newest uint64) {
-	for _, name := range names {
-		if number, log, ok := parseSynced(name); ok && log {
-			newest = max(newest, number)
-		}
-	}
-	return newest
 }
 
 func (b *backupFolder) describe(path string) (backupFile, error) {
@@ -147,32 +149,12 @@ func (b *backupFolder) describe(path string) (backupFile, error) {
 	return backupFile{name: b.fs.PathBase(path), size: info.Size(), modified: info.ModTime().UnixNano()}, nil
 }
 
-// takeLog copies the valid part of a log of stage into the folder of the next copy, and
-// returns its size. Behind it in the file lies what is left of an older log, and in the newest
-// perhaps a part that was written while Pebble copied it, with a hole before it: Check
-// could not tell that from damage. Damage it is if less than safe bytes are valid, or if an
-// older log has no end.
-func (b *backupFolder) takeLog(ctx context.Context, stage string, number uint64, newest bool, safe int64) (size int64, err error) {
-	name := logName(number)
-	in, err := b.fs.Open(b.fs.PathJoin(stage, name), vfs.SequentialReadsOption)
-	if err != nil {
-		return 0, err
-	}
-	size, closed, err := readLog(cancelReader{ctx, in}, number, nil)
-	if err := errors.Join(err, in.Close()); err != nil {
-		return 0, err
-	}
-	if size < safe || !newest && !closed {
-		return 0, fmt.Errorf("%w: %s cannot be read from byte %d on", ErrDamaged, name, size)
-	}
-	return size, copyFile(ctx, b.fs, b.fs.PathJoin(stage, name), b.path(b.next, name), size)
-}
-
 // take brings one file of stage into the folder of the next copy in the cheapest way there
 // is. It returns how many bytes of it had to be written.
-func (b *backupFolder) take(ctx context.Context, stage string, f backupFile, store uint64) (copied int64, err error) {
+func (b *backupFolder) take(ctx context.Context, stage string, f backupFile, store uint64, m *meter) (copied int64, err error) {
 	from, to := b.fs.PathJoin(stage, f.name), b.path(b.next, f.name)
 	if b.fs.Rename(from, to) == nil { // what is in the stage is durable
+		m.add(int(f.size))
 		if immutable(f.name) { // and this a link
 			return 0, nil
 		}
@@ -180,9 +162,10 @@ func (b *backupFolder) take(ctx context.Context, stage string, f backupFile, sto
 	}
 	// It is another file system, where the copy before may have the table.
 	if b.has(f, store) && b.fs.Link(b.path(b.now.data, f.name), to) == nil {
+		m.add(int(f.size))
 		return 0, nil
 	}
-	return f.size, copyFile(ctx, b.fs, from, to, f.size)
+	return f.size, copyFile(ctx, b.fs, from, to, f.size, m)
 }
 
 // has reports whether the present copy has the table f of the store. Another store has
@@ -218,23 +201,74 @@ func (b *backupFolder) write(v receipt) error {
 // verify makes sure that the copy is there, with all its files.
 func (b *backupFolder) verify() error {
 	if !b.now.complete() {
-		return ErrIncomplete
+		return fmt.Errorf("%w: one was begun and not finished; run sessiond backup again", ErrIncomplete)
 	}
-	if b.now.format > formatVersion {
-		return fmt.Errorf("%w: it has format %d, and this one reads up to %d", ErrNewerFormat, b.now.format, formatVersion)
+	if err := checkFormat(b.now.format); err != nil {
+		return err
 	}
 	for _, f := range b.now.files {
-		info, err := b.fs.Stat(b.path(b.now.data, f.name))
+		path := b.path(b.now.data, f.name)
+		info, err := lstat(b.fs, path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return fmt.Errorf("%w: %s is missing", ErrIncomplete, b.fs.PathJoin(b.now.data, f.name))
+			return b.damage(ErrIncomplete, f, "is missing")
 		case err != nil:
 			return err
+		case !info.Mode().IsRegular():
+			return errStrange(path, info.Mode())
 		case info.Size() != f.size:
-			return fmt.Errorf("%w: %s has %d bytes, not %d", ErrIncomplete, b.fs.PathJoin(b.now.data, f.name), info.Size(), f.size)
+			return b.damage(ErrIncomplete, f, "has %d bytes, not %d", info.Size(), f.size)
 		}
 	}
 	return nil
+}
+
+// recogniseBackup makes sure that a name in the folder of a backup is of what it says.
+func recogniseBackup(files vfs.FS, path, name string) error {
+	if innocent(name) {
+		return nil
+	}
+	info, err := lstat(files, path)
+	if err != nil {
+		return err
+	}
+	if _, err := dataNumber(name); err == nil != info.IsDir() || err != nil && !info.Mode().IsRegular() {
+		return errStrange(path, info.Mode())
+	}
+	if name != newReceiptName {
+		return nil // it is read, or removed with a look at what is in it
+	}
+	text, err := readFile(files, path)
+	head := text[:min(len(text), len(receiptHead))]
+	if err == nil && len(head) > 0 && !resembles(head, []byte(receiptHead)) && !resembles(head, make([]byte, len(head))) {
+		err = errContent(path)
+	}
+	return err
+}
+
+// removeStore removes a folder with the files of a store, if there is one and nothing else is
+// in it.
+func removeStore(files vfs.FS, dir string) error {
+	info, err := lstat(files, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && !info.IsDir() {
+		err = errStrange(dir, info.Mode())
+	}
+	if err != nil {
+		return err
+	}
+	names, err := files.List(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if kindOf(name) == foreignFile {
+			return errContent(files.PathJoin(dir, name))
+		}
+	}
+	return files.RemoveAll(dir)
 }
 
 // immutable reports whether Pebble never changes the file once it is written.
@@ -276,9 +310,9 @@ func writeFile(files vfs.FS, name string, content []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// copyFile copies the first size bytes of a file and makes the copy durable, or returns ctx's
-// error.
-func copyFile(ctx context.Context, files vfs.FS, from, to string, size int64) error {
+// copyFile copies the first size bytes of a file, makes the copy durable and tells m, or returns
+// ctx's error.
+func copyFile(ctx context.Context, files vfs.FS, from, to string, size int64, m *meter) error {
 	in, err := files.Open(from, vfs.SequentialReadsOption)
 	if err != nil {
 		return err
@@ -288,7 +322,7 @@ func copyFile(ctx context.Context, files vfs.FS, from, to string, size int64) er
 	if err != nil {
 		return err
 	}
-	_, err = io.CopyBuffer(out, cancelReader{ctx, io.LimitReader(in, size)}, make([]byte, 1<<20))
+	_, err = io.CopyBuffer(out, meteredReader{cancelReader{ctx, io.LimitReader(in, size)}, m}, make([]byte, 1<<20))
 	if err == nil {
 		err = out.Sync()
 	}
@@ -306,4 +340,16 @@ func (r cancelReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return r.Reader.Read(p)
+}
+
+// meteredReader tells what was read.
+type meteredReader struct {
+	io.Reader
+	meter *meter
+}
+
+func (r meteredReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.meter.add(n)
+	return n, err
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -23,19 +24,18 @@ import (
 // so a backup needs nothing outside its folder, which may be a mount point. The receipt
 // is text, written before anything else and again when a copy is complete:
 //
-//	sessiond backup 1                           version of this form
+//	sessiond backup 2                           version of this form
 //	data data-000007                            absent, like the rest, until there is a copy
 //	made 1732323232323                          Unix ms
-//	format 1                                    formatVersion of the store
+//	format 2                                    formatVersion of the store
 //	store 00a1b2c3d4e5                          seed.identity
 //	records 3 1200                              database, number of its records; repeated
 //	file 000012.sst 4096 1732323232000000000    name, size, time at which the store wrote
 //	                                            it, Unix ns; repeated
-//	end
+//	end 1b2c3d4e                                CRC-32C of the lines before
 
 // receiptVersion is in the first line. A program refuses a larger number than its own.
-// Version 1 is the first; every program can read it.
-const receiptVersion = 1
+const receiptVersion = 2
 
 // receiptHead begins every receipt, whatever its version.
 const receiptHead = "sessiond backup "
@@ -82,7 +82,7 @@ func (v receipt) encode() []byte {
 	for _, f := range v.files {
 		fmt.Fprintf(&b, "file %s %d %d\n", f.name, f.size, f.modified)
 	}
-	b.WriteString("end\n")
+	fmt.Fprintf(&b, "end %08x\n", crc32.Checksum(b.Bytes(), chunkTable))
 	return b.Bytes()
 }
 
@@ -108,7 +108,7 @@ func decodeReceipt(text []byte) (receipt, error) {
 			return receipt{}, fmt.Errorf("line %q: %w", lines.Text(), errReceipt)
 		}
 	}
-	// Whatever was lost or changed, it would be written in another way.
+	// Whatever was lost or changed, it would be written in another way, with another checksum.
 	if !bytes.Equal(v.encode(), text) {
 		return receipt{}, errReceipt
 	}

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-const goldenReceipt = `sessiond backup 1
+const goldenReceipt = `sessiond backup 2
 data data-000007
 made 1732323232323
 format 1
@@ -15,7 +15,7 @@ records 0 99
 records 3 1200
 file 000012.sst 4096 1732323232000000000
 file MANIFEST-000001 0 -1
-end
+end a90563c8
 `
 
 // Ensure that the receipt is written as drawn, and read back.
@@ -46,9 +46,18 @@ func TestReceipt_Damaged(t *testing.T) {
 			t.Errorf("%d bytes: %+v, %v", i, v, err)
 		}
 	}
+	for i := first; i < len(goldenReceipt); i++ {
+		for bit := range 8 {
+			text := []byte(goldenReceipt)
+			text[i] ^= 1 << bit
+			if v, err := decodeReceipt(text); err == nil {
+				t.Errorf("with bit %d of byte %d flipped: %+v", bit, i, v)
+			}
+		}
+	}
 	for _, name := range []string{"../x", "/x", "a/b", "..", "."} {
-		text := strings.Replace(goldenReceipt, "000012.sst", name, 1)
-		if _, err := decodeReceipt([]byte(text)); err == nil {
+		v := receipt{data: "data-000007", records: map[int]int64{}, files: []backupFile{{name, 1, 1}}}
+		if _, err := decodeReceipt(v.encode()); err == nil {
 			t.Errorf("a file %q was accepted", name)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -16,7 +17,8 @@ const restoreName = "restore.new"
 
 // RestoreOptions changes how Restore works. The zero value is ready to use.
 type RestoreOptions struct {
-	// Progress is told how much of the copy has been read, as by Check. Nil means nobody.
+	// Progress is told how much has been copied, and then how much of the copy has been read, as
+	// by Check. Nil means nobody.
 	Progress func(done, total int64)
 
 	fs vfs.FS // nil means the operating system's
@@ -31,7 +33,7 @@ type RestoreOptions struct {
 // a part of one, and ErrDamaged if it is not what was written.
 func Restore(ctx context.Context, from, dir string, opts RestoreOptions) (BackupReport, error) {
 	if opts.fs == nil {
-		opts.fs = vfs.Default
+		opts.fs = systemFS
 	}
 	b, err := restore(ctx, from, dir, opts)
 	if err != nil {
@@ -42,11 +44,23 @@ func Restore(ctx context.Context, from, dir string, opts RestoreOptions) (Backup
 
 func restore(ctx context.Context, from, dir string, opts RestoreOptions) (BackupReport, error) {
 	files := opts.fs
-	source, err := openBackup(files, from)
+	if files == systemFS {
+		var err error
+		if from, err = resolve(from); err != nil {
+			return BackupReport{}, err
+		}
+		if dir, err = resolve(dir); err != nil {
+			return BackupReport{}, err
+		}
+	}
+	source, err := openSource(files, from)
 	if err != nil {
 		return BackupReport{}, err
 	}
 	if err := source.verify(); err != nil {
+		return BackupReport{}, err
+	}
+	if err := source.verifyManifest(ctx); err != nil {
 		return BackupReport{}, err
 	}
 	if err := clearTarget(files, dir); err != nil {
@@ -57,7 +71,10 @@ func restore(ctx context.Context, from, dir string, opts RestoreOptions) (Backup
 		return BackupReport{}, err
 	}
 	b := source.now.report()
-	if b.Copied, err = source.copyTo(ctx, whole); err == nil {
+	m := meter{report: opts.Progress}
+	m.begin(b.Bytes)
+	if b.Copied, err = source.copyTo(ctx, whole, &m); err == nil {
+		m.end()
 		b.Records, err = checkCopy(ctx, whole, opts)
 	}
 	if err != nil {
@@ -80,13 +97,19 @@ func clearTarget(files vfs.FS, dir string) error {
 		!slices.ContainsFunc(names, makesStore)
 	for _, name := range names {
 		switch {
-		case name == lostFound, interrupted && (name == restoreName || name != backupName && kindOf(name) != foreignFile):
+		case innocent(name), interrupted && (name == restoreName || name != backupName && kindOf(name) != foreignFile):
 		default:
 			return fmt.Errorf("%w, %q for instance: choose an empty folder", ErrForeign, name)
 		}
 	}
+	if err := recognise(files, dir); err != nil {
+		return err
+	}
+	if err := removeStore(files, files.PathJoin(dir, restoreName)); err != nil {
+		return err
+	}
 	for _, name := range names {
-		if name == lostFound {
+		if innocent(name) || name == restoreName {
 			continue
 		}
 		if err := files.RemoveAll(files.PathJoin(dir, name)); err != nil {
@@ -98,13 +121,14 @@ func clearTarget(files vfs.FS, dir string) error {
 
 // copyTo brings the files of the copy into the empty folder dir. It returns how many bytes
 // it had to write. The files are durable then; the folder need not be.
-func (b *backupFolder) copyTo(ctx context.Context, dir string) (copied int64, err error) {
+func (b *backupFolder) copyTo(ctx context.Context, dir string, m *meter) (copied int64, err error) {
 	for _, f := range b.now.files {
 		from, to := b.path(b.now.data, f.name), b.fs.PathJoin(dir, f.name)
 		if immutable(f.name) && b.fs.Link(from, to) == nil {
+			m.add(int(f.size))
 			continue
 		}
-		if err := copyFile(ctx, b.fs, from, to, f.size); err != nil {
+		if err := copyFile(ctx, b.fs, from, to, f.size, m); err != nil {
 			return 0, err
 		}
 		copied += f.size
@@ -121,7 +145,13 @@ func checkCopy(ctx context.Context, dir string, opts RestoreOptions) (map[int]in
 	}
 	if report.Damage > 0 {
 		p := report.Problems[0]
-		return nil, fmt.Errorf("%w in the backup: %d problems, %s: %s for instance", ErrDamaged, report.Damage, p.Where, p.What)
+		for _, other := range report.Problems { // rather one that says which file
+			if strings.HasPrefix(other.Where, "table ") || strings.HasPrefix(other.Where, "log ") {
+				p = other
+				break
+			}
+		}
+		return nil, fmt.Errorf("%w in the backup (problems: %d): %s: %s", ErrDamaged, report.Damage, p.Where, p.What)
 	}
 	sizes := map[int]int64{}
 	for _, d := range report.Databases {

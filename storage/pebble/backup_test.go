@@ -28,7 +28,7 @@ const testBackup = "backups/sessions"
 
 func backUp(t testing.TB, e *Engine, dir string) BackupReport {
 	t.Helper()
-	b, err := e.Backup(context.Background(), dir)
+	b, err := e.Backup(context.Background(), dir, BackupOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,8 +38,8 @@ func backUp(t testing.TB, e *Engine, dir string) BackupReport {
 func restoredOptions(fs vfs.FS) Options {
 	return Options{
 		fs: fs, CacheBytes: 1 << 20, memTableSize: 256 << 10, Clock: ttl.NewManual(1),
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Fatal:  func(err error) { panic(err) },
+		Logger:    slog.New(slog.NewTextHandler(io.Discard, nil)),
+		OnFailure: func(err error) { panic(err) },
 	}
 }
 
@@ -96,6 +96,7 @@ func contents(t testing.TB, e *Engine) map[string]string {
 type history struct {
 	acknowledged atomic.Uint64
 	writers      int
+	quiet        sync.RWMutex // held for writing while nothing may be changed
 }
 
 func numberOf(value string) uint64 {
@@ -116,20 +117,24 @@ func (h *history) write(t *testing.T, e *Engine, writer int, stop chan struct{})
 			return
 		default:
 		}
-		var n uint64
-		step := keyOf(fmt.Sprintf("step %d of %d", i, writer))
-		b := update(t, e, func(tx storage.Txn) error {
-			rec, _, err := tx.Get(last)
-			n = numberOf(string(rec.Value)) + 1
-			value := append(binary.BigEndian.AppendUint64(nil, n), make([]byte, rng.IntN(3000))...)
-			return errors.Join(err,
-				tx.Put(last, storage.Record{Value: value[:8]}), tx.Put(own, storage.Record{Value: value[:8]}),
-				tx.Put(step, storage.Record{Value: value}),
-				tx.Delete(from), tx.Put(to, storage.Record{Value: value[:8], Deadline: crashBase}))
-		}, last, own, step, from, to)
-		from, to = to, from // a token that is in one of two places
-		syncTo(t, e, b)
-		raise(&h.acknowledged, n)
+		func() {
+			h.quiet.RLock()
+			defer h.quiet.RUnlock()
+			var n uint64
+			step := keyOf(fmt.Sprintf("step %d of %d", i, writer))
+			b := update(t, e, func(tx storage.Txn) error {
+				rec, _, err := tx.Get(last)
+				n = numberOf(string(rec.Value)) + 1
+				value := append(binary.BigEndian.AppendUint64(nil, n), make([]byte, rng.IntN(3000))...)
+				return errors.Join(err,
+					tx.Put(last, storage.Record{Value: value[:8]}), tx.Put(own, storage.Record{Value: value[:8]}),
+					tx.Put(step, storage.Record{Value: value}),
+					tx.Delete(from), tx.Put(to, storage.Record{Value: value[:8], Deadline: crashBase}))
+			}, last, own, step, from, to)
+			from, to = to, from // a token that is in one of two places
+			syncTo(t, e, b)
+			raise(&h.acknowledged, n)
+		}()
 	}
 }
 
@@ -184,16 +189,18 @@ func TestEngine_Backup_OneInstant(t *testing.T) {
 			for w := range h.writers {
 				group.Go(func() { h.write(t, e, w, stop) })
 			}
-			group.Go(func() { sweepUntil(t, e, stop) })
+			group.Go(func() { h.sweep(t, e, stop) })
 			for range 3 {
 				least := h.acknowledged.Load() + 100
 				for h.acknowledged.Load() < least {
 					put(t, e, "filler", strings.Repeat("y", 500), crashBase)
 				}
 				backUp(t, e, testBackup)
+				h.quiet.Lock() // what is written now would tell nothing more
 				copied := openRestored(t, fs)
 				h.check(t, copied, least)
 				closeTest(t, copied)
+				h.quiet.Unlock()
 			}
 			close(stop)
 			group.Wait()
@@ -205,15 +212,19 @@ func TestEngine_Backup_OneInstant(t *testing.T) {
 	}
 }
 
-// sweepUntil makes records that end at once, and sweeps them, until stop is closed.
-func sweepUntil(t *testing.T, e *Engine, stop chan struct{}) {
+// sweep makes records that end at once, and sweeps them, until stop is closed.
+func (h *history) sweep(t *testing.T, e *Engine, stop chan struct{}) {
 	for now := ttl.Instant(1); ; now++ {
 		select {
 		case <-stop:
 			return
 		default:
-			put(t, e, fmt.Sprint("brief ", now%50), strings.Repeat("b", 100), now)
-			sweepAll(t, e, now, 10)
+			func() {
+				h.quiet.RLock()
+				defer h.quiet.RUnlock()
+				put(t, e, fmt.Sprint("brief ", now%50), strings.Repeat("b", 100), now)
+				sweepAll(t, e, now, 10)
+			}()
 		}
 	}
 }
@@ -313,8 +324,8 @@ func TestEngine_Backup_Crash(t *testing.T) {
 	e := openTest(t, fs, Options{Durability: storage.EverySec, Clock: ttl.NewManual(1)})
 	old := map[string]string(nil)
 	for _, value := range []string{"first", "second"} {
-		b := put(t, e, "k", value, ttl.Never)
-		syncTo(t, e, storage.Barrier{Disk: b.System})
+		put(t, e, "k", value, ttl.Never)
+		syncTo(t, e, storage.Everything)
 		if err := e.db.Flush(); err != nil { // a table that is new
 			t.Fatal(err)
 		}
@@ -432,6 +443,8 @@ func TestEngine_Backup_OtherDisk(t *testing.T) {
 	fs, tables := twoDisks()
 	e := openTest(t, fs, Options{Clock: ttl.NewManual(1)})
 	fill(t, e, "one ", 'a')
+	restDamageTest(t, e)
+	e.compactions.halt() // what one of them writes is new, whatever is in it
 	first := backUp(t, e, testBackup)
 	if first.Copied != first.Bytes || first.Bytes < 300<<10 || tables.Load() == 0 {
 		t.Errorf("the first backup copied %d of %d bytes, %d tables", first.Copied, first.Bytes, tables.Load())
@@ -439,7 +452,7 @@ func TestEngine_Backup_OtherDisk(t *testing.T) {
 	tables.Store(0)
 	put(t, e, "little", "more", ttl.Never)
 	second := backUp(t, e, testBackup)
-	if second.Bytes < 300<<10 || second.Copied > second.Bytes-300<<10 || tables.Load() > 0 {
+	if second.Bytes < 300<<10 || second.Copied > second.Bytes-300<<10 || tables.Load() > 1 { // that with the little
 		t.Errorf("the second backup copied %d of %d bytes, %d tables", second.Copied, second.Bytes, tables.Load())
 	}
 	closeTest(t, openRestored(t, fs))
@@ -503,53 +516,6 @@ func fill(t *testing.T, e *Engine, prefix string, b byte) {
 	}
 }
 
-// Ensure that of a log that was copied while it grew the beginning is kept and nothing else,
-// and that a log which lacks what must be there is not taken for one.
-func TestBackupFolder_TakeLog(t *testing.T) {
-	t.Parallel()
-	fs := vfs.NewMem()
-	e := openTest(t, fs, Options{Clock: ttl.NewManual(1)})
-	for i := range 100 {
-		syncTo(t, e, put(t, e, fmt.Sprint(i), strings.Repeat("x", 1000), ttl.Never))
-	}
-	folder, err := openBackup(fs, testBackup)
-	if err := errors.Join(err, folder.prepare()); err != nil {
-		t.Fatal(err)
-	}
-	names, err := fs.List(testDir)
-	number := newestLog(names)
-	whole, readErr := readFile(fs, fs.PathJoin(testDir, logName(number)))
-	if err := errors.Join(err, readErr, fs.MkdirAll("stage", folderMode)); err != nil {
-		t.Fatal(err)
-	}
-	closeTest(t, e)
-	const hole = 40_000
-	copy(whole[hole:hole+100], make([]byte, 100))
-	if err := writeFile(fs, fs.PathJoin("stage", logName(number)), slices.Clone(whole)); err != nil {
-		t.Fatal(err)
-	}
-	tests := []struct {
-		newest bool
-		safe   int64
-		want   error
-	}{
-		{true, 0, nil}, {true, hole - 2000, nil}, {true, hole + 100, ErrDamaged}, {false, 0, ErrDamaged},
-	}
-	for _, tt := range tests {
-		size, err := folder.takeLog(context.Background(), "stage", number, tt.newest, tt.safe)
-		if !errors.Is(err, tt.want) {
-			t.Errorf("%+v: %v", tt, err)
-		}
-		if err != nil {
-			continue
-		}
-		kept, err := readFile(fs, folder.path(folder.next, logName(number)))
-		if err != nil || size > hole || size < hole-2000 || string(kept) != string(whole[:size]) {
-			t.Errorf("%+v: kept %d bytes, size %d, %v, want the valid ones before the hole at %d", tt, len(kept), size, err, hole)
-		}
-	}
-}
-
 // Ensure that a backup that is called off, or finds no room, leaves the one before and
 // nothing else.
 func TestEngine_Backup_Interrupted(t *testing.T) {
@@ -576,7 +542,7 @@ func TestEngine_Backup_Interrupted(t *testing.T) {
 		backUp(t, e, testBackup)
 		fill(t, e, "new ", 'n')
 		begun.Store(true)
-		if _, err := e.Backup(ctx, testBackup); !errors.Is(err, tt.want) {
+		if _, err := e.Backup(ctx, testBackup, BackupOptions{}); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", name, err, tt.want)
 		}
 		begun.Store(false)
@@ -606,7 +572,7 @@ func TestEngine_Backup_Refused(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(fs.MkdirAll("later", folderMode), writeFile(fs, "later/BACKUP", []byte("sessiond backup 2\nx"))); err != nil {
+	if err := errors.Join(fs.MkdirAll("later", folderMode), writeFile(fs, "later/BACKUP", []byte("sessiond backup 3\nx"))); err != nil {
 		t.Fatal(err)
 	}
 	e := openTest(t, fs, Options{})
@@ -620,7 +586,7 @@ func TestEngine_Backup_Refused(t *testing.T) {
 		{testDir, ErrForeign}, {testDir + "/elsewhere", ErrForeign}, {testDir + "/backup/deeper", ErrForeign},
 	}
 	for _, tt := range tests {
-		if _, err := e.Backup(context.Background(), tt.dir); err == nil || tt.want != nil && !errors.Is(err, tt.want) {
+		if _, err := e.Backup(context.Background(), tt.dir, BackupOptions{}); err == nil || tt.want != nil && !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.dir, err, tt.want)
 		}
 	}

@@ -119,7 +119,7 @@ func BenchmarkEngine_Put_Sync(b *testing.B) {
 		b.Run(fmt.Sprintf("lax=%v", lax), func(b *testing.B) {
 			e, scopes := openBench(b)
 			if lax {
-				e.durability = storage.EverySec
+				e.durability.Store(int64(storage.EverySec))
 			}
 			ctx := context.Background()
 			b.ReportAllocs()
@@ -144,7 +144,7 @@ func BenchmarkEngine_Put_Sync(b *testing.B) {
 func BenchmarkEngine_Sync_Covered(b *testing.B) {
 	e, _ := openBench(b)
 	ctx := context.Background()
-	barrier := storage.Barrier{System: 1, Disk: 1}
+	barrier := storage.Barrier(1)
 	if err := e.Sync(ctx, barrier); err != nil {
 		b.Fatal(err)
 	}
@@ -229,6 +229,32 @@ func BenchmarkEngine_Sweep(b *testing.B) {
 			if _, _, err := e.Sweep(ctx, now, 512); err != nil {
 				b.Fatal(err)
 			}
+		}
+	}
+}
+
+// BenchmarkEngine_ManyKeys is a DEL of 200,000 keys that do not exist.
+func BenchmarkEngine_ManyKeys(b *testing.B) {
+	e, _ := openBench(b)
+	var scope storage.Scope
+	for i := range 200_000 {
+		scope.Keys = append(scope.Keys, storage.Key{Name: fmt.Appendf(nil, "absent:%d", i)})
+	}
+	remove := func(tx storage.Txn) error {
+		for _, k := range scope.Keys {
+			if _, found, err := tx.Stat(k); found || err != nil {
+				return fmt.Errorf("%q is there, or %w", k.Name, err)
+			}
+			if err := tx.Delete(k); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := e.Update(context.Background(), scope, remove); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

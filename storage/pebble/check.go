@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/ttl"
 )
 
 // CheckOptions changes how Check reads. The zero value is ready to use.
@@ -26,11 +27,14 @@ type CheckOptions struct {
 
 // CheckReport is what Check found.
 type CheckReport struct {
+	// Made is the instant of the backup that was checked, ttl.Never if it was a store.
+	Made ttl.Instant
 	// Databases are those that have sessions, in order.
 	Databases []DatabaseSessions
 	Tables    int   // files with sessions
-	Logs      int   // files with the newest changes
-	Bytes     int64 // in both
+	Bytes     int64 // in them
+	Changes   int   // that the log has, and the tables not yet
+	LogBytes  int64 // of the log that hold them
 	// Problems are the first hundred of each kind, and then a line that counts the others.
 	Problems []Problem
 	// Damage is the number of problems, those that are only counted among them.
@@ -47,11 +51,13 @@ type DatabaseSessions struct {
 // Check reads the whole store in dir, which it does not change and nobody may have open,
 // and compares it with what the package promises: each block of each file with its
 // checksum, each session's two halves with each other and with the index and the counters.
+// If dir is the folder of a backup it does that with the copy, and compares it with the
+// receipt.
 // Damage is no error: an error says that it could not look. It takes the same memory at any
 // size.
 func Check(ctx context.Context, dir string, opts CheckOptions) (CheckReport, error) {
 	c := checker{opts: opts, notes: notes{}}
-	err := c.check(ctx, dir)
+	err := c.checkAny(ctx, dir)
 	if errors.Is(err, ErrManifest) {
 		c.notes.add("manifest", Problem{"list of tables", err.Error(), adviceManifest})
 		err = nil
@@ -60,6 +66,9 @@ func Check(ctx context.Context, dir string, opts CheckOptions) (CheckReport, err
 		return CheckReport{}, fmt.Errorf("check store %s: %w", dir, err)
 	}
 	c.report.Problems, c.report.Damage = c.notes.list()
+	for i := range c.report.Problems {
+		c.report.Problems[i].Advice = cmp.Or(c.advice, c.report.Problems[i].Advice)
+	}
 	return c.report, nil
 }
 
@@ -69,6 +78,7 @@ type checker struct {
 	meter  meter
 	report CheckReport
 	notes  notes
+	advice string // in place of that of each problem, if it is not empty
 
 	sizes    map[uint16]storage.Count // of the spaces, as counted
 	complete bool                     // sizes lack nothing
@@ -102,11 +112,8 @@ func (c *checker) check(ctx context.Context, dir string) (err error) {
 }
 
 func (c *checker) summarise() {
-	c.report.Tables, c.report.Logs = len(c.tables), len(c.view.logs)
-	c.report.Bytes = c.tableBytes()
-	for _, log := range c.view.logs {
-		c.report.Bytes += log.size
-	}
+	c.report.Tables, c.report.Bytes = len(c.tables), c.tableBytes()
+	c.report.Changes, c.report.LogBytes = c.log.changes, c.log.bytes
 	c.report.Databases = c.head.databases(c.sizes)
 }
 

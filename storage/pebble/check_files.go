@@ -75,27 +75,30 @@ func (c *checker) checkOthers() {
 		c.notes.add("log", p)
 	}
 	for _, p := range c.problems {
-		if filepath.Ext(p.file) != ".log" && filepath.Ext(p.file) != ".sst" {
+		if filepath.Ext(p.file) != ".sst" {
 			c.notes.add("file", Problem{p.file, p.what + ": sessiond does not start with it", adviceRebuild})
 		}
 	}
 }
 
-// logProblems returns what was lost with the logs.
+// logProblems returns what was lost with the log.
 func (s *salvage) logProblems(advice string) (list []Problem) {
-	const lost = "the newest changes to some sessions are lost, and sessions that were ended in them may be back"
-	told := map[string]bool{}
-	for _, log := range s.view.logs {
-		for _, part := range log.damage {
-			told[log.name] = true
-			what := fmt.Sprintf("%d bytes from byte %d on cannot be read: %s", part.bytes(), part.from, lost)
-			list = append(list, Problem{"log " + log.name, what, advice})
-		}
+	const back = "and sessions that were ended in them may be back"
+	if s.log.damage == nil {
+		return nil
 	}
-	for _, p := range s.problems {
-		if filepath.Ext(p.file) == ".log" && !told[p.file] {
-			list = append(list, Problem{"log " + p.file, p.what + ": " + lost, advice})
-		}
+	for _, gap := range s.log.gaps {
+		list = append(list, Problem{"log " + gap.File, fmt.Sprintf(
+			"%d bytes from byte %d on cannot be read: the newest changes to some sessions are lost, %s",
+			gap.To-gap.From, gap.Offset, back), advice})
 	}
-	return list
+	if len(list) > 0 {
+		return list
+	}
+	where, what := "log", s.log.damage.Error()
+	var damage *fileProblem
+	if errors.As(s.log.damage, &damage) {
+		where, what = "log "+damage.file, damage.what
+	}
+	return []Problem{{where, what + ": the newest changes to some sessions may be lost, " + back, advice}}
 }

@@ -71,7 +71,7 @@ func (c *checker) checkEntry(f *found) {
 	report := func(what string) {
 		c.notes.add("entry "+what, Problem{c.sessionText(f.place), what, adviceRebuild})
 	}
-	if x.revision > h.reserved && h.reservedKnown {
+	if x.revision > h.revision && h.revisionKnown {
 		report("its revision is higher than any that was given out: WATCH may miss a change")
 	}
 	if x.deadline == ttl.Never {

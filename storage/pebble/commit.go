@@ -8,58 +8,127 @@ import (
 	pebbledb "github.com/cockroachdb/pebble/v2"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// commit applies the changes as one batch and makes them visible. The stripes are held.
+// commit writes the changes to the log, as one frame, and then to the tree, as one batch, which
+// makes them visible. The stripes are held.
 func (tx *txn) commit() (storage.Barrier, error) {
 	if !tx.pending() {
-		return storage.Barrier{}, nil
+		return 0, nil
 	}
 	e := tx.e
-	b := e.db.NewBatchWithSize(tx.batchSize())
-	if err := tx.build(b); err != nil {
-		return storage.Barrier{}, err
+	tx.prepare()
+	if err := e.room.take(tx.demand(), tx.batchSize()); err != nil {
+		return 0, err
 	}
-	if err := e.room.take(tx.demand(), b.Len()); err != nil {
-		return storage.Barrier{}, errors.Join(err, b.Close())
+	if err := e.refused(); err != nil {
+		return 0, err
 	}
 	for _, generation := range tx.created {
 		generation.Add(1)
 	}
-	if b.Empty() { // a record came and went
-		return storage.Barrier{}, b.Close()
+	if tx.changes == 0 && !tx.swapped && len(tx.flushed) == 0 { // a record came and went
+		return 0, nil
 	}
-	if tx.swapped {
+	large := tx.size > e.log.Largest()
+	if tx.swapped || large {
 		e.layout.mu.Lock()
 		defer e.layout.mu.Unlock()
 	}
-	if tx.earliest != ttl.Never && tx.earliest < e.index.line() {
+	if tx.below = tx.earliest != ttl.Never && tx.earliest < e.index.line(); tx.below {
 		e.index.mu.Lock()
 		defer e.index.mu.Unlock()
-		if err := e.index.lower(b, tx.earliest); err != nil {
-			return storage.Barrier{}, err
+	}
+	b := e.db.NewBatchWithSize(tx.batchSize())
+	if err := tx.build(b); err != nil {
+		return 0, errors.Join(err, b.Close())
+	}
+	if large {
+		return 0, tx.commitLarge(b)
+	}
+	tx.frame = tx.appendFrame(newFrame(tx.frame))
+	lsn, err := e.append(tx.frame, e.commits.RLocker())
+	if err != nil {
+		return 0, errors.Join(err, b.Close())
+	}
+	defer e.commits.RUnlock()
+	var barrier storage.Barrier
+	if tx.lasting() {
+		barrier = storage.Barrier(lsn)
+		raise(&e.lasting, uint64(lsn)) // before anybody sees the change
+	}
+	if err := e.apply(b, tx.lower(b)); err != nil {
+		return 0, err
+	}
+	e.counters.apply(tx.flushed, tx.diffs)
+	tx.show()
+	if barrier != 0 {
+		tx.mark(barrier)
+	}
+	return barrier, nil
+}
+
+// commitLarge is commit for what fits no segment of the log. layout.mu is held: who walks or counts
+// sees none of it before it is safe.
+func (tx *txn) commitLarge(b *pebbledb.Batch) error {
+	err := tx.e.applyLarge(b, func() error {
+		tx.e.counters.apply(tx.flushed, tx.diffs)
+		return tx.lower(b)
+	})
+	if err == nil {
+		tx.show()
+	}
+	return err
+}
+
+// refused returns why changes are refused, or nil.
+func (e *Engine) refused() error {
+	if err := e.refusal.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// prepare works out what the changes make of the index and of the sizes. It may be called more than
+// once.
+func (tx *txn) prepare() {
+	tx.diffs, tx.earliest = tx.diffs[:0], ttl.Never
+	tx.changes, tx.size = 0, wal.HeaderSize+len(tx.flushed)*flushSize
+	if tx.swapped {
+		tx.size += tx.spaces.changeSize()
+	}
+	for i := range tx.cells {
+		c := &tx.cells[i]
+		if !c.written() {
+			continue
+		}
+		tx.changes++
+		c.drop, c.add = c.reindex()
+		tx.size += c.changeSize()
+		tx.earliest = earlier(tx.earliest, c.add)
+		tx.diffs = addDifference(tx.diffs, c.place.space(), c.difference())
+	}
+}
+
+// written reports whether there is anything to write of a cell: not if the record came and went.
+func (c *cell) written() bool { return c.changed && (c.existed || c.exists) }
+
+// appendFrame appends what the log gets.
+func (tx *txn) appendFrame(dst []byte) []byte {
+	for _, space := range tx.flushed {
+		dst = appendFlush(dst, space)
+	}
+	for i := range tx.cells {
+		if c := &tx.cells[i]; c.written() {
+			dst = c.appendChange(dst, tx.e.origin)
 		}
 	}
-	e.order.begin()
-	if err := e.apply(b, tx.newest); err != nil {
-		e.order.end(false)
-		return storage.Barrier{}, err
-	}
-	tx.show()
-	e.counters.apply(tx.flushed, tx.diffs)
-	e.index.notice(tx.earliest)
 	if tx.swapped {
-		e.layout.spaces = tx.spaces
+		dst = tx.spaces.appendChange(dst)
 	}
-	lasting := tx.lasting()
-	kept := !lasting && tx.keep()
-	barrier := e.order.end(lasting)
-	if kept { // a reply has nothing to wait for
-		return storage.Barrier{}, nil
-	}
-	tx.mark(barrier)
-	return barrier, nil
+	return dst
 }
 
 // batchSize returns at least how many bytes the batch will take. A batch that has to grow
@@ -71,12 +140,24 @@ func (tx *txn) batchSize() (n int) {
 			n += len(c.value) + 3*len(c.name) + keys + entrySize
 		}
 	}
-	return n + 1<<10 // head and counters
+	return n + 1<<10 // head
 }
 
-// show brings the front to what was applied.
+// lower says in b that something is filed below the fence, if it is. Then index.mu is held.
+func (tx *txn) lower(b *pebbledb.Batch) error {
+	if !tx.below {
+		return nil
+	}
+	return tx.e.index.lower(b, tx.earliest)
+}
+
+// show brings to what was applied what is kept in memory beside the tree.
 func (tx *txn) show() {
 	front := &tx.e.front
+	tx.e.index.notice(tx.earliest)
+	if tx.swapped {
+		tx.e.layout.spaces = tx.spaces
+	}
 	for _, space := range tx.flushed {
 		front.dropSpace(space)
 	}
@@ -91,9 +172,10 @@ func (tx *txn) show() {
 	}
 }
 
-// lasting reports whether the commit has to be on stable storage before its reply.
+// lasting reports whether the commit has to be on stable storage before its reply. It is asked
+// once the frame was appended: see SetDurability.
 func (tx *txn) lasting() bool {
-	switch tx.e.durability {
+	switch tx.e.mode() {
 	case storage.Strict:
 		return true
 	case storage.EverySec:
@@ -108,16 +190,6 @@ func (tx *txn) lasting() bool {
 		}
 	}
 	return false
-}
-
-// keep puts the commit into the journal, if it read and changed one record alone and what the
-// caller did before survives the end of the process, and reports whether it is there.
-func (tx *txn) keep() bool {
-	if tx.all || tx.beyond || len(tx.cells) != 1 || !tx.e.flusher.handed(tx.after) {
-		return false
-	}
-	c := &tx.cells[0]
-	return c.existed && tx.e.journal.keep(c)
 }
 
 // demand says what the commit asks of the disk.
@@ -143,65 +215,47 @@ func (tx *txn) mark(b storage.Barrier) {
 			continue
 		}
 		s := &tx.e.stripes[stripeOf(c.place.hash())]
-		s.newest = s.newest.Join(b)
+		s.newest = max(s.newest, b)
 	}
 	if tx.swapped || len(tx.flushed) > 0 {
 		for i := range tx.e.stripes {
 			s := &tx.e.stripes[i]
-			s.newest = s.newest.Join(b)
+			s.newest = max(s.newest, b)
 		}
 	}
 }
 
-// apply writes b to the log and makes it visible, and then frees it. newest is the largest
-// revision in b. It returns an error only if nothing was applied.
-func (e *Engine) apply(b *pebbledb.Batch, newest uint64) error {
-	if err := e.refusal.Load(); err != nil {
-		return *err
-	}
-	defer e.failPanicked()
-	if r := &e.revisions; newest > r.reserved.Load() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if up := newest + reservation; newest > r.reserved.Load() {
-			if err := b.Set(keyRevision, binary.BigEndian.AppendUint64(nil, up), nil); err != nil {
-				return err
-			}
-			defer r.reserved.Store(up)
-		}
-	}
+// apply makes b visible, and then frees it. Built is what went wrong in building it. The log has what
+// is in it, or the caller knows that nobody misses it: so an error is the end of the store.
+func (e *Engine) apply(b *pebbledb.Batch, built ...error) (err error) {
+	defer e.failPanicked(&err)
 	e.large.note(b.Len())
 	e.room.note(b.Len())
 	e.stalls.note(b.Len())
-	if err := e.db.Apply(b, pebbledb.NoSync); err != nil {
-		return fmt.Errorf("apply a commit: %w", err)
+	err = errors.Join(built...)
+	if err == nil {
+		err = e.db.Apply(b, pebbledb.NoSync)
 	}
-	return b.Close()
+	if err = errors.Join(err, b.Close()); err != nil {
+		if err = e.fail(fmt.Errorf("apply a commit: %w", err)); err != nil {
+			return err
+		}
+	}
+	return e.failed()
 }
 
-// build writes the changes to b. It may be called more than once.
+// build writes to b what prepare has found. It may be called more than once.
 func (tx *txn) build(b *pebbledb.Batch) error {
-	tx.diffs, tx.earliest = tx.diffs[:0], ttl.Never
 	for _, space := range tx.flushed {
 		if err := flush(b, space); err != nil {
 			return err
 		}
 	}
 	for i := range tx.cells {
-		c := &tx.cells[i]
-		if !c.changed || (!c.existed && !c.exists) {
-			continue
-		}
-		drop, add := c.reindex()
-		if err := c.write(b, drop, add); err != nil {
-			return err
-		}
-		tx.earliest = earlier(tx.earliest, add)
-		tx.diffs = addDifference(tx.diffs, c.place.space(), c.difference())
-	}
-	for _, d := range tx.diffs {
-		if err := b.Merge(numbered(keyCount, d.space), encodeCount(d.count), nil); err != nil {
-			return err
+		if c := &tx.cells[i]; c.written() {
+			if err := c.write(b); err != nil {
+				return err
+			}
 		}
 	}
 	if tx.swapped {
@@ -218,7 +272,7 @@ func flush(b *pebbledb.Batch, space uint16) error {
 			return err
 		}
 	}
-	return b.Set(numbered(keyCount, space), encodeCount(storage.Count{}), nil)
+	return nil
 }
 
 // write writes to b how s becomes t.
@@ -239,15 +293,15 @@ func (s spaces) write(b *pebbledb.Batch, t spaces) error {
 	return nil
 }
 
-// write writes the change of one record to b, with its index entries to drop and to add.
-func (c *cell) write(b *pebbledb.Batch, drop, add ttl.Instant) error {
-	if drop != ttl.Never {
-		if err := deleteIndex(b, drop, c.place, c.name); err != nil {
+// write writes the change of one record to b.
+func (c *cell) write(b *pebbledb.Batch) error {
+	if c.drop != ttl.Never {
+		if err := deleteIndex(b, c.drop, c.place, c.name); err != nil {
 			return err
 		}
 	}
-	if add != ttl.Never {
-		if err := setIndex(b, add, c.place, c.name); err != nil {
+	if c.add != ttl.Never {
+		if err := setIndex(b, c.add, c.place, c.name); err != nil {
 			return err
 		}
 	}

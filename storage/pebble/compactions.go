@@ -23,11 +23,12 @@ const (
 )
 
 // compactions tells Pebble when to compact: as much at a time as Pebble itself wants, but
-// nothing for a while after a compaction failed, and nothing before the store is open: Open
+// nothing for a while after a compaction failed, and nothing before Pebble has opened the store: it
 // would wait until it is done. Lock order: granting -> Pebble's -> mu.
 type compactions struct {
 	clock ttl.Clock
 	db    pebbledb.DBForCompaction
+	over  context.Context // done when no compaction begins any more
 	stop  context.CancelFunc
 	done  sync.WaitGroup
 
@@ -45,16 +46,15 @@ type compactions struct {
 var _ pebbledb.CompactionScheduler = (*compactions)(nil)
 
 func newCompactions(clock ttl.Clock) *compactions {
-	return &compactions{clock: clock, rest: minCompactionRest}
+	over, stop := context.WithCancel(context.Background())
+	return &compactions{clock: clock, over: over, stop: stop, rest: minCompactionRest}
 }
 
 // Register implements pebbledb.CompactionScheduler.
 func (c *compactions) Register(_ int, db pebbledb.DBForCompaction) {
 	c.db = db
-	ctx, stop := context.WithCancel(context.Background())
-	c.stop = stop
 	c.done.Go(func() {
-		for c.clock.Sleep(ctx, compactionPoll) == nil {
+		for c.clock.Sleep(c.over, compactionPoll) == nil {
 			c.grant()
 		}
 	})
@@ -62,13 +62,25 @@ func (c *compactions) Register(_ int, db pebbledb.DBForCompaction) {
 
 // Unregister implements pebbledb.CompactionScheduler. Nobody calls Pebble afterwards.
 func (c *compactions) Unregister() {
+	c.end()
+	c.done.Wait()
+}
+
+// end lets no further compaction begin, and only then ends the waits of those who asked for
+// one: a compaction whose asker has gone is forgotten by Pebble, but not that it was picked as
+// the next, and Pebble panics when it is told to begin it.
+func (c *compactions) end() {
 	c.granting.Lock()
-	c.mu.Lock()
-	c.closed = true
-	c.mu.Unlock()
+	c.halt()
 	c.granting.Unlock()
 	c.stop()
-	c.done.Wait()
+}
+
+// halt lets no further compaction begin. The caller may hold Pebble's locks.
+func (c *compactions) halt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
 }
 
 // TrySchedule implements pebbledb.CompactionScheduler.
@@ -94,7 +106,7 @@ func (c *compactions) readyLocked() bool {
 	return c.opened && !c.closed && !resting && c.running < c.db.GetAllowedWithoutPermission()
 }
 
-// begin is called when Pebble is open.
+// begin is called when Pebble has opened the store.
 func (c *compactions) begin() {
 	c.mu.Lock()
 	c.opened = true

@@ -3,16 +3,13 @@ package pebble
 import (
 	"encoding/binary"
 	"fmt"
-	"io"
 	"sync"
-
-	pebbledb "github.com/cockroachdb/pebble/v2"
 
 	"github.com/sessiond/sessiond/storage"
 )
 
-// counters holds the size of every space. It changes together with the records, because
-// each batch that creates or removes one carries the difference as a merge operand.
+// counters holds the size of every space. The tree has the sizes of the moment up to which it has
+// followed the log, and the frames behind that say what was created and ended since.
 type counters struct {
 	mu sync.Mutex
 	of map[uint16]storage.Count
@@ -32,7 +29,7 @@ func (c *counters) apply(flushed []uint16, diffs []difference) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, space := range flushed {
-		delete(c.of, space)
+		c.of[space] = storage.Count{} // the tree has to hear of it
 	}
 	for _, d := range diffs {
 		c.of[d.space] = sum(c.of[d.space], d.count)
@@ -95,26 +92,3 @@ func decodeCount(b []byte) (storage.Count, error) {
 		Expiring: int64(binary.BigEndian.Uint64(b[8:])),
 	}, nil
 }
-
-// addMerger adds counts. Its name is on disk: a store that was written with another merge
-// operator does not open.
-var addMerger = &pebbledb.Merger{
-	Name: "sessiond.add.v1",
-	Merge: func(_, value []byte) (pebbledb.ValueMerger, error) {
-		m := &adder{}
-		return m, m.MergeNewer(value)
-	},
-}
-
-// adder does not care for order, since addition does not.
-type adder struct{ total storage.Count }
-
-func (a *adder) MergeNewer(value []byte) error {
-	c, err := decodeCount(value)
-	a.total = sum(a.total, c)
-	return err
-}
-
-func (a *adder) MergeOlder(value []byte) error { return a.MergeNewer(value) }
-
-func (a *adder) Finish(bool) ([]byte, io.Closer, error) { return encodeCount(a.total), nil, nil }

@@ -1,7 +1,9 @@
 package pebble
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +22,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -36,15 +39,28 @@ type damageModel map[string]string
 const damageNames = 3000
 
 func openDamageTest(fs vfs.FS, dir string, memTableSize uint64) (*Engine, error) {
-	return Open(dir, Options{
-		CacheBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler), Fatal: func(err error) { panic(err) },
+	opts := Options{
+		CacheBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler), OnFailure: func(err error) { panic(err) },
 		fs: fs, frontBytes: -1, memTableSize: memTableSize,
-	})
+	}
+	if fs != nil {
+		opts.mapFile = func(path string, size int) (*wal.Mapping, error) { return mapCopy(fs, path, size) }
+	}
+	return Open(dir, opts)
 }
 
-// buildDamageTest returns a store as kill -9 leaves it, and closed. Both have tables in
-// several levels, and the first has logs that are not in tables.
-func buildDamageTest(t *testing.T, rng *rand.Rand) (killed, closed damageFolder, holds damageModel) {
+// mapCopy gives whoever maps a file the bytes of it, and the file none of his.
+func mapCopy(fs vfs.FS, path string, size int) (*wal.Mapping, error) {
+	b, err := readFile(fs, path)
+	if err != nil || len(b) != size {
+		b = make([]byte, size)
+	}
+	return &wal.Mapping{Bytes: slices.Clone(b), Close: func() error { return nil }}, nil
+}
+
+// buildDamageTest returns a store as kill -9 leaves it, some changes before, and closed. All have
+// tables in several levels, and the log of the first two has what the tables have not.
+func buildDamageTest(t *testing.T, rng *rand.Rand) (killed, older, closed damageFolder, holds damageModel) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "store")
 	holds = damageModel{}
@@ -58,7 +74,7 @@ func buildDamageTest(t *testing.T, rng *rand.Rand) (killed, closed damageFolder,
 			t.Fatal(err)
 		}
 	}
-	e, err := openDamageTest(nil, dir, 16<<20) // memtables grow to this, each with a log
+	e, err := openDamageTest(nil, dir, 16<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,11 +94,20 @@ func buildDamageTest(t *testing.T, rng *rand.Rand) (killed, closed damageFolder,
 			t.Logf("level %d: %d tables", level, m.TablesCount)
 		}
 	}
+	if err := e.checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	holds.change(t, e, rng, 150)
+	older = readDamageFolder(t, dir)
+	holds.change(t, e, rng, 150)
+	if logged := e.log.End() - e.followed(); int(logged) < 2*e.log.Largest() {
+		t.Fatalf("the tables lack %d bytes of the log", logged)
+	}
 	killed = readDamageFolder(t, dir)
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return killed, readDamageFolder(t, dir), holds
+	return killed, older, readDamageFolder(t, dir), holds
 }
 
 // restDamageTest waits until Pebble does nothing.
@@ -106,7 +131,7 @@ func (m damageModel) change(t *testing.T, e *Engine, rng *rand.Rand, n int) {
 		name := fmt.Sprint("session ", rng.IntN(damageNames))
 		if _, found := m[name]; found && rng.IntN(4) == 0 {
 			k := keyOf(name)
-			b = b.Join(update(t, e, func(tx storage.Txn) error { return tx.Delete(k) }, k))
+			b = max(b, update(t, e, func(tx storage.Txn) error { return tx.Delete(k) }, k))
 			delete(m, name)
 			continue
 		}
@@ -114,7 +139,7 @@ func (m damageModel) change(t *testing.T, e *Engine, rng *rand.Rand, n int) {
 		for j := range value {
 			value[j] = byte(rng.Uint32())
 		}
-		b = b.Join(put(t, e, name, string(value), ttl.Never))
+		b = max(b, put(t, e, name, string(value), ttl.Never))
 		m[name] = string(value)
 		if i%50 == 0 {
 			syncTo(t, e, b)
@@ -175,18 +200,15 @@ const (
 	exact     damageOutcome = "exact"
 )
 
-// try opens the folder on fs, reads everything and complains of any other outcome. File is
-// the damaged one.
-func (f damageFolder) try(t *testing.T, fs vfs.FS, dir string, holds damageModel, what, file string) damageOutcome {
+// try opens the folder, reads everything and complains of any other outcome. File is the damaged one.
+// A folder that is refused stays as it is, and Check says why.
+func (f damageFolder) try(t *testing.T, holds damageModel, what, file string) damageOutcome {
 	t.Helper()
-	f.write(t, fs, dir)
-	e, err := openDamageTest(fs, dir, 4<<20)
+	fs := vfs.NewMem()
+	f.write(t, fs, testDir)
+	e, err := openDamageTest(fs, testDir, 4<<20)
 	if err != nil {
-		name, _, _ := strings.Cut(file, ".0") // a marker that is missing is named with a star
-		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), name) ||
-			!strings.Contains(err.Error(), "sessiond check --dir "+dir) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: refused with %v", what, err)
-		}
+		f.refused(t, fs, err, what, file)
 		return refused
 	}
 	defer func() {
@@ -195,6 +217,46 @@ func (f damageFolder) try(t *testing.T, fs vfs.FS, dir string, holds damageModel
 		}
 	}()
 	return readDamageTest(t, e, holds, what, file)
+}
+
+func (f damageFolder) refused(t *testing.T, fs vfs.FS, err error, what, file string) {
+	t.Helper()
+	name, _, _ := strings.Cut(file, ".0") // a marker that is missing is named with a star
+	if strings.Contains(what, "older") && damageKind(file) == "segment" {
+		name = "log." // which one it should have been nobody knows
+	}
+	text := err.Error()
+	if isManifest(file) && strings.Contains(text, ".sst is missing") {
+		name = "" // an older list of tables may be a good one, of tables that are gone
+	}
+	if !errors.Is(err, ErrDamaged) || !strings.Contains(text, name) || !strings.Contains(text, "sessiond check --dir "+testDir) ||
+		strings.Contains(text, "\n") || damageKind(file) == "segment" && !strings.Contains(text, "at byte ") {
+		t.Errorf("%s: refused with %v", what, err)
+	}
+	report, err := Check(t.Context(), testDir, CheckOptions{fs: fs})
+	if err != nil || report.Damage == 0 {
+		t.Errorf("%s: refused, and Check found nothing, %v", what, err)
+	}
+	names, err := fs.List(testDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := damageFolder{}
+	for _, name := range names {
+		left[name] = readAll(t, fs, fs.PathJoin(testDir, name))
+	}
+	left["LOCK"], f = f["LOCK"], maps.Clone(f)
+	for name, content := range f {
+		if !bytes.Equal(left[name], content) {
+			t.Errorf("%s: refused, and %s was changed", what, name)
+		}
+		delete(left, name)
+	}
+	for name := range left {
+		if name != "LOCK" {
+			t.Errorf("%s: refused, and %s was made", what, name)
+		}
+	}
 }
 
 func readDamageTest(t *testing.T, e *Engine, holds damageModel, what, file string) damageOutcome {
@@ -268,6 +330,7 @@ var damages = map[string]func(b []byte, at, bit int) []byte{
 		clear(b[page:min(page+4096, len(b))])
 		return b
 	},
+	"grow": func(b []byte, _, bit int) []byte { return append(b, make([]byte, 1+bit*1000)...) },
 }
 
 // damagePositions returns positions anywhere in a file and at its end, where a table has
@@ -299,48 +362,167 @@ func TestDamage_NeverSilent(t *testing.T) {
 	seed := damageSetting("SEED", rand.Uint64())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
-	killed, closed, holds := buildDamageTest(t, rng)
-	if logs := killed.files("log"); len(logs) < 3 {
-		t.Fatalf("the killed store has only the logs %v", logs)
-	}
+	killed, older, closed, holds := buildDamageTest(t, rng)
 	counts := map[string]int{}
 	for state, folder := range map[string]damageFolder{"killed": killed, "closed": closed} {
-		if got := folder.try(t, vfs.NewMem(), testDir, holds, state, ""); got != exact {
+		if got := folder.try(t, holds, state, ""); got != exact {
 			t.Fatalf("%s: the undamaged store is %s", state, got)
 		}
 		for _, name := range slices.Sorted(maps.Keys(folder)) {
+			if isReserve(name) && name != reserveName+"0" {
+				continue // one is as good as all
+			}
 			try := func(how string, at int, change func([]byte) []byte) {
 				what := fmt.Sprintf("%s: %s %s at %d of %d", state, how, name, at, len(folder[name]))
-				got := folder.with(name, change).try(t, vfs.NewMem(), testDir, holds, what, name)
+				got := folder.with(name, change).try(t, holds, what, name)
 				counts[fmt.Sprintf("%-14s %-6s %s", damageKind(name), how, got)]++
 			}
 			try("remove", 0, nil)
+			if before, found := older[name]; found && !bytes.Equal(before, folder[name]) {
+				try("older", 0, func([]byte) []byte { return slices.Clone(before) })
+			}
+			used := len(folder[name])
+			if damageKind(name) == "segment" {
+				used = len(bytes.TrimRight(folder[name], "\x00"))
+			}
 			for how, damage := range damages {
-				for _, at := range damagePositions(len(folder[name]), int(damageSetting("POSITIONS", 1)), rng) {
+				for _, at := range damagePositions(used, int(damageSetting("POSITIONS", 1)), rng) {
 					try(how, at, func(b []byte) []byte { return damage(b, at, rng.IntN(8)) })
 				}
 			}
 		}
+	}
+	whole := func(what, file string, folder, log damageFolder, want damageOutcome) {
+		mixed := maps.Clone(folder)
+		for name := range mixed {
+			if ofLog(name) {
+				delete(mixed, name)
+			}
+		}
+		for name, content := range log {
+			if ofLog(name) {
+				mixed[name] = content
+			}
+		}
+		if got := mixed.try(t, holds, what, file); got != want {
+			t.Errorf("%s: %s, want %s", what, got, want)
+		}
+	}
+	whole("older log", "log.1", closed, older, refused)
+	whole("older tables", "MANIFEST-", older, closed, refused)
+	whole("older tables whose log is there", "", older, killed, exact)
+	if counts["segment        older  refused"] == 0 || counts["segment        remove refused"] == 0 {
+		t.Error("no older segment was refused, or none that is missing")
 	}
 	for _, what := range slices.Sorted(maps.Keys(counts)) {
 		t.Logf("%s: %d", what, counts[what])
 	}
 }
 
-// files returns the names of the files of a kind.
-func (f damageFolder) files(kind string) (names []string) {
-	for _, name := range slices.Sorted(maps.Keys(f)) {
-		if damageKind(name) == kind {
-			names = append(names, name)
+// Ensure that one flipped bit in any byte of a frame, whatever it says, is refused by the file and
+// the byte where the frame begins, and that what its rest is filled up with means nothing.
+func TestDamage_EveryFrame(t *testing.T) {
+	t.Parallel()
+	fs, m := vfs.NewMem(), &mapped{}
+	e := openTest(t, fs, Options{Clock: ttl.NewManual(1000), LogBytes: minLogBytes, mapFile: m.open, bootID: 1})
+	put(t, e, "swept", "v", 900)
+	for _, name := range []string{"touched", "deleted"} {
+		put(t, e, name, "v", 5000)
+	}
+	if err := e.checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	put(t, e, "put", "value", 6000)
+	setDeadline(t, e, "touched", 7000)
+	update(t, e, func(tx storage.Txn) error { return tx.Delete(keyOf("deleted")) }, keyOf("deleted"))
+	update(t, e, func(tx storage.Txn) error { return tx.Flush(1) })
+	update(t, e, func(tx storage.Txn) error { return tx.Swap(0, 2) })
+	sweepAll(t, e, 1000, 10)
+	update(t, e, func(tx storage.Txn) error {
+		return errors.Join(tx.Flush(1), tx.Put(keyOf("a"), storage.Record{Kind: storage.KindString}), tx.Swap(2, 3))
+	})
+	syncTo(t, e, storage.Everything)
+	left := vfs.NewMem()
+	if _, err := vfs.Clone(fs, left, testDir, testDir, vfs.CloneSync); err != nil {
+		t.Fatal(err)
+	}
+	writeAll(t, left, left.PathJoin(testDir, "log.mark"), m.clone().b)
+	closeTest(t, e)
+
+	h := &past{fs: left}
+	kinds := map[changeKind]bool{}
+	for _, f := range h.frames(t) {
+		for _, kind := range f.kinds {
+			kinds[kind] = true
+		}
+		b := readAll(t, left, left.PathJoin(testDir, f.file))
+		for at := f.from; at < f.to; at++ {
+			filling := at >= f.used
+			b[at] ^= 1 << (at % 8)
+			writeAll(t, left, left.PathJoin(testDir, f.file), b)
+			if filling {
+				if report := h.check(t); report.Damage != 0 {
+					t.Errorf("byte %d of %+v, which is filled up: %v", at, f, report.Problems)
+				}
+			} else {
+				_, err := Open(testDir, Options{fs: left})
+				want := fmt.Sprintf("%s is damaged at byte %d: ", f.file, f.from)
+				if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), want) {
+					t.Fatalf("byte %d of %+v: %v, want %v and %q", at, f, err, ErrDamaged, want)
+				}
+			}
+			b[at] ^= 1 << (at % 8)
+		}
+		writeAll(t, left, left.PathJoin(testDir, f.file), b)
+	}
+	for _, kind := range []changeKind{changePut, changeTouch, changeDelete, changeFlush, changeSpaces, changeSeen} {
+		if !kinds[kind] {
+			t.Errorf("no frame has a change of kind %d", kind)
 		}
 	}
-	return names
+	if report := h.check(t); report.Damage != 0 {
+		t.Errorf("when all is as it was: %v", report.Problems)
+	}
+}
+
+// Ensure that a flipped bit in a list of tables is refused wherever another edit follows: Pebble would
+// take it for the end of the list.
+func TestDamage_Manifest(t *testing.T) {
+	t.Parallel()
+	h := soundPast(t)
+	name := h.files(t, "MANIFEST-*")[0]
+	good := readAll(t, h.fs, h.fs.PathJoin(testDir, name))
+	last := 0 // where the last chunk begins
+	for at := 0; at+chunkHead < len(good); at += chunkHead + int(binary.LittleEndian.Uint16(good[at+4:])) {
+		last = at
+	}
+	if last < 1000 || last > chunkBlock {
+		t.Fatalf("the last chunk of %d bytes begins at %d", len(good), last)
+	}
+	for at := 0; at < last; at += 97 {
+		b := slices.Clone(good)
+		b[at] ^= 1 << (at % 8)
+		writeAll(t, h.fs, h.fs.PathJoin(testDir, name), b)
+		before := h.contents(t)
+		_, err := Open(testDir, Options{fs: h.fs})
+		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), name+" is damaged at ") {
+			t.Fatalf("byte %d of %d: %v", at, len(good), err)
+		}
+		if _, err := Repair(t.Context(), testDir, repairedDir, RepairOptions{fs: h.fs}); !errors.Is(err, ErrManifest) {
+			t.Fatalf("byte %d of %d: Repair: %v", at, len(good), err)
+		}
+		if h.contents(t) != before {
+			t.Fatalf("byte %d of %d: the folder was changed", at, len(good))
+		}
+	}
 }
 
 func damageKind(name string) string {
-	switch ext := filepath.Ext(name); ext {
-	case ".log", ".sst":
+	if ext := filepath.Ext(name); ext == ".log" || ext == ".sst" {
 		return ext[1:]
+	}
+	if number, ok := strings.CutPrefix(name, "log."); ok && number[0] <= '9' {
+		return "segment"
 	}
 	kind, _, _ := strings.Cut(name, "-0")
 	kind, _, _ = strings.Cut(kind, ".0")
@@ -379,7 +561,7 @@ func TestDamage_Compaction(t *testing.T) {
 	log := &lines{of: map[string]int{}}
 	e, err := Open(testDir, Options{
 		fs: fs, Clock: clock, CacheBytes: 1 << 20, frontBytes: -1, memTableSize: 4 << 20, Logger: slog.New(log),
-		Fatal: func(err error) { panic(err) },
+		OnFailure: func(err error) { panic(err) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -392,9 +574,10 @@ func TestDamage_Compaction(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	head, _ := fs.List(testDir)
 	flush(0)
 	names, _ := fs.List(testDir)
-	tables := slices.DeleteFunc(names, func(s string) bool { return !strings.HasSuffix(s, ".sst") })
+	tables := slices.DeleteFunc(names, func(s string) bool { return !strings.HasSuffix(s, ".sst") || slices.Contains(head, s) })
 	if len(tables) != 1 {
 		t.Fatalf("tables %v", tables)
 	}

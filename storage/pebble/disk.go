@@ -45,10 +45,8 @@ type written struct {
 
 func (e *Engine) written() written {
 	m := e.db.Metrics()
-	// The log that is being written counts as it was when it was opened.
-	open := max(m.WAL.Size, m.WAL.PhysicalSize) - m.WAL.PhysicalSize
 	return written{
-		used:     int64(m.DiskSpaceUsage()+open) + e.journal.size(),
+		used:     int64(m.DiskSpaceUsage()) + e.log.Size(),
 		pending:  int64(m.MemTable.Size),
 		depth:    int64(m.Levels[0].Sublevels),
 		unmerged: m.Levels[0].TablesSize,
@@ -70,5 +68,6 @@ func (e *Engine) Disk() storage.Disk {
 		Available: r.reserve.available(),
 		Used:      r.used.Load(),
 		Quota:     r.quota,
+		Exposed:   e.home.fs == systemFS && isExposed(e.home.dir),
 	}
 }

@@ -13,6 +13,7 @@ import (
 	pebbledb "github.com/cockroachdb/pebble/v2"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -21,35 +22,42 @@ type Engine struct {
 	db          *pebbledb.DB
 	lock        *pebbledb.Lock
 	home        home
-	synced      *synced
+	log         *wal.Log
+	following   atomic.Bool // log is open
+	recovered   int64       // changes of the log that Open made again
 	compactions *compactions
 	refusal     atomic.Pointer[error] // of changes; nil if they are welcome
-	durability  storage.Durability
+	durability  atomic.Int64          // storage.Durability; see SetDurability
 	clock       ttl.Clock
 	logger      *slog.Logger
-	fatal       func(error)
+	onFailure   func(error) // may be nil
+	files       *failedFS
 	seed        seed
+	created     bool
 
 	stripes     stripes
 	generations generations
 	layout      layout
-	revisions   revisions
+	commits     sync.RWMutex  // held for reading from the frame of a commit to its batch
+	lasting     atomic.Uint64 // LSN behind the newest frame that replies wait for stable storage with
+	revisions   atomic.Uint64 // the newest that was drawn
+	origin      uint64        // what revisions in the frames of this life are counted from
 	counters    counters
-	order       order
-	flusher     flusher
+	checkpoints checkpoints
 	index       index
 	room        *room
 	front       front
 	large       largeBatches
-	journal     journal
 	stalls      stalls
 
 	readers sync.Pool // of *reader
 	txns    sync.Pool // of *txn
 
 	closed     atomic.Bool
-	serving    atomic.Bool           // Pebble has opened its part
+	serving    atomic.Bool // Pebble has opened its part
+	failOnce   sync.Once
 	failure    atomic.Pointer[error] // nil as long as all is well
+	torn       atomic.Bool           // Pebble's locks may be held for ever
 	stop       context.CancelFunc
 	background sync.WaitGroup
 }
@@ -58,15 +66,16 @@ var _ storage.Engine = (*Engine)(nil)
 
 func newEngine(opts Options, lock *pebbledb.Lock) *Engine {
 	e := &Engine{
-		lock:       lock,
-		durability: opts.Durability,
-		clock:      opts.Clock,
-		logger:     opts.Logger,
-		fatal:      opts.Fatal,
-		front:      newFront(opts.frontBytes),
-		large:      largeBatches{threshold: int(opts.memTableSize / 2)},
-		room:       boundless(),
+		lock:      lock,
+		clock:     opts.Clock,
+		logger:    opts.Logger,
+		onFailure: opts.OnFailure,
+		front:     newFront(opts.frontBytes),
+		large:     largeBatches{threshold: int(opts.memTableSize / 2)},
+		room:      boundless(),
 	}
+	e.checkpoints.begin()
+	e.durability.Store(int64(opts.Durability))
 	e.stalls = stalls{e: e, every: math.MaxInt64} // until there is a room to look at
 	e.readers.New = func() any { return &reader{e: e} }
 	e.txns.New = func() any { return &txn{reader: reader{e: e}} }
@@ -86,7 +95,7 @@ func (e *Engine) View(ctx context.Context, scope storage.Scope, fn func(storage.
 	r.begin()
 	defer r.end()
 	err = fn(r)
-	return r.seen(), err
+	return r.seen(), e.blame(err)
 }
 
 // Update implements storage.Engine. It calls fn once.
@@ -100,38 +109,38 @@ func (e *Engine) Update(ctx context.Context, scope storage.Scope, fn func(storag
 	tx := e.txns.Get().(*txn)
 	defer e.txns.Put(tx)
 	tx.announce(scope)
-	tx.after = scope.After
 	tx.held.lock(&e.stripes)
 	defer tx.held.unlock(&e.stripes)
 	tx.begin()
 	defer tx.end()
 	if err = fn(tx); err != nil {
-		return tx.seen(), err
+		return tx.seen(), e.blame(err)
 	}
 	b = tx.seen()
 	written, err := tx.commit()
-	return b.Join(written), err
+	return max(b, written), e.blame(err)
 }
 
-// Close implements storage.Engine.
+// Close implements storage.Engine. The folder of a store that has failed is released, too, but
+// for one that Pebble itself gave up: there it stays locked until the process ends.
 func (e *Engine) Close() error {
 	if !e.closed.CompareAndSwap(false, true) {
 		return storage.ErrClosed
 	}
 	e.stop()
-	if err := e.failed(); err != nil {
-		return err // its locks may be held for ever
+	if e.torn.Load() {
+		return e.failed()
 	}
+	e.compactions.end()
 	e.background.Wait()
 	err := e.keepSeen()
-	err = errors.Join(err, e.await(context.Background(), storage.Barrier{Disk: e.order.issued.Load()}))
-	e.flusher.demand.Add(1) // whatever Pebble still syncs, it syncs really
-	err = errors.Join(err, e.db.Close())
-	if err == nil {
-		err = e.journal.close()
+	// The log has everything: what a checkpoint saves is the time of the next start.
+	if failed := e.checkpoint(context.Background()); !errors.Is(failed, errUnflushed) {
+		err = errors.Join(err, failed)
 	}
-	err = errors.Join(err, e.synced.close(), e.lock.Close())
-	if err != nil {
+	err = errors.Join(err, e.await(context.Background(), e.logEnd()))
+	err = errors.Join(err, e.db.Close(), e.log.Close(), e.lock.Close())
+	if err = e.blame(err); err != nil {
 		return fmt.Errorf("close store: %w", err)
 	}
 	return nil
@@ -198,14 +207,3 @@ func (g *generations) at(db int, hash uint64) *atomic.Uint64 {
 	// The odd factor keeps one name in different databases apart.
 	return &g[(hash>>(hashBits-generationBits)+uint64(db)*40503)%uint64(len(g))]
 }
-
-// revisions hands out revisions. Those up to reserved may be used: the store says so.
-type revisions struct {
-	last     atomic.Uint64
-	reserved atomic.Uint64
-
-	mu sync.Mutex // held while a reservation is applied, so that they reach the log in order
-}
-
-// reservation is how many revisions are reserved at once; a restart skips at most as many.
-const reservation = 1 << 20

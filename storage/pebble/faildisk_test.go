@@ -48,24 +48,6 @@ func (d *badDisk) before(op fileOp) error {
 	return fmt.Errorf("%s %s: %w", op.kind, op.name, syscall.EIO)
 }
 
-// end is how a store ended: Fatal was called. Whoever called it never goes on, as in a
-// process that has ended.
-type end struct {
-	err  error
-	once sync.Once
-	came chan struct{}
-}
-
-func newEnd() *end { return &end{came: make(chan struct{})} }
-
-func (x *end) fatal(err error) {
-	x.once.Do(func() {
-		x.err = err
-		close(x.came)
-	})
-	select {} // the process is over
-}
-
 // trial is one life on a bad disk.
 type trial struct {
 	*ledger
@@ -76,7 +58,8 @@ type trial struct {
 	seed uint64
 
 	opened bool
-	ended  error // what Fatal was told
+	ended  error // what OnFailure was told
+	told   int   // how often it was
 	errs   []error
 }
 
@@ -106,34 +89,23 @@ func newTrial(mode storage.Durability, bad *badDisk, seed uint64) *trial {
 }
 
 // run lives the life, to its end or to the end of the script, and returns what an end of the
-// machine leaves of the disk.
+// machine leaves of the disk. What a store does that has failed, Close included, must not matter
+// to the disk.
 func (x *trial) run(t testing.TB) *cut {
 	fs := &tapFS{FS: x.disk, before: x.bad.before}
-	over := newEnd()
-	engine, done := make(chan *Engine, 1), make(chan error, 1)
-	go func() { done <- x.live(t, fs, over, engine) }()
+	done := make(chan error, 1)
+	go func() { done <- x.live(t, fs) }()
 	stop := x.keepTimeMoving()
 	defer stop()
-	var c *cut
 	select {
 	case err := <-done:
-		x.opened = len(engine) > 0
 		if err != nil {
 			x.errs = append(x.errs, err)
 		}
-		c = x.ledger.cut(x.disk, x.what(), powerCut, x.seed)
-	case <-over.came:
-		x.ended = over.err
-		c = x.ledger.cut(x.disk, x.what(), powerCut, x.seed)
-		select {
-		case e := <-engine:
-			x.opened = true
-			x.prod(t, e)
-		default:
-		}
+	case <-time.After(time.Minute):
+		t.Fatalf("a call hangs after %s; log:\n%s", x.what(), x.log)
 	}
-	c.promised = x.tally() // nothing that was said later may be untrue
-	return c
+	return x.ledger.cut(x.disk, x.what(), powerCut, x.seed)
 }
 
 func (x *trial) what() string {
@@ -144,25 +116,27 @@ func (x *trial) what() string {
 }
 
 // live returns the error of Open or Close.
-func (x *trial) live(t testing.TB, fs vfs.FS, over *end, engine chan *Engine) error {
+func (x *trial) live(t testing.TB, fs vfs.FS) error {
 	rng := rand.New(rand.NewPCG(x.seed, 0))
 	opts := Options{
-		Durability: x.mode, Clock: x.pace, Fatal: over.fatal,
-		Logger: slog.New(slog.NewTextHandler(x.log, nil)),
-		fs:     fs, CacheBytes: 1 << 20, memTableSize: 32 << 10,
+		Durability: x.mode, Clock: x.pace,
+		OnFailure: func(err error) { x.ended, x.told = err, x.told+1 },
+		Logger:    slog.New(slog.NewTextHandler(x.log, nil)),
+		fs:        fs, CacheBytes: 1 << 20, memTableSize: 32 << 10,
 	}
 	e, err := Open(testDir, opts)
 	if err != nil {
 		return err
 	}
-	engine <- e
+	x.opened = true
 	x.script(t, e, rng, 60, func(err error) bool {
 		x.errs = append(x.errs, err)
 		_, _ = fmt.Fprintln(x.log, err) // in memory
-		return !errors.Is(err, errFailed)
+		return !errors.Is(err, storage.ErrFailed)
 	})
 	if e.failed() != nil {
-		select {} // the process is over
+		x.prod(t, e)
+		return nil
 	}
 	x.bad.healed.Store(true)
 	x.script(t, e, rng, 10, func(err error) bool {
@@ -189,41 +163,40 @@ func (x *trial) keepTimeMoving() (stop func()) {
 	}
 }
 
-// prod asks a store that has failed for everything. It must refuse, and at once.
+// prod asks a store that has failed for everything. It must refuse, and let go of its folder.
 func (x *trial) prod(t testing.TB, e *Engine) {
-	answers := make(chan error, 4)
-	go func() {
-		ctx := context.Background()
-		k := keyOf("prod")
-		_, err := e.View(ctx, storage.Scope{Keys: []storage.Key{k}}, func(storage.Reader) error { return nil })
-		answers <- err
-		_, err = e.Update(ctx, storage.Scope{Keys: []storage.Key{k}}, func(storage.Txn) error { return nil })
-		answers <- err
-		answers <- e.Sync(ctx, storage.Barrier{Disk: 1})
-		answers <- e.Close()
-	}()
-	for _, call := range []string{"View", "Update", "Sync", "Close"} {
-		select {
-		case err := <-answers:
-			if !errors.Is(err, errFailed) {
-				t.Errorf("%s after %s: %v, want %v", call, x.what(), err, errFailed)
-			}
-		case <-time.After(20 * time.Second):
-			t.Fatalf("%s hangs after %s", call, x.what())
+	ctx, k := context.Background(), keyOf("prod")
+	_, viewErr := e.View(ctx, storage.Scope{Keys: []storage.Key{k}}, func(storage.Reader) error { return nil })
+	_, updateErr := e.Update(ctx, storage.Scope{Keys: []storage.Key{k}}, func(storage.Txn) error { return nil })
+	_, _, sweepErr := e.Sweep(ctx, x.clock.Now(), 1)
+	_, backupErr := e.Backup(ctx, "backup", BackupOptions{})
+	for call, err := range map[string]error{
+		"View": viewErr, "Update": updateErr, "Sync": e.Sync(ctx, 1),
+		"Sync of nothing": e.Sync(ctx, 0), "Sweep": sweepErr, "Backup": backupErr, "Close": e.Close(),
+	} {
+		if !errors.Is(err, storage.ErrFailed) || !errors.Is(err, syscall.EIO) {
+			t.Errorf("%s after %s: %v, want %v, and why", call, x.what(), err, storage.ErrFailed)
 		}
 	}
+	lock, err := lockFolder(x.disk, testDir)
+	if err != nil {
+		t.Errorf("after Close: %v", err)
+		return
+	}
+	_ = lock.Close() // of a file in memory
 }
 
 // failures are operations that fail, and what becomes of the store then.
 var failures = []struct {
 	name  string
 	wants func(fileOp) bool
-	fatal bool // a serving store ends; else it goes on
+	fatal bool // a serving store fails; else it goes on
 }{
-	{"write of the log", is(opWrite, "*.log"), true},
-	{"sync of the log", is(opSync, "*.log"), true},
-	{"creation of a log", is(opCreate, "*.log"), true},
-	{"renaming of a log", is(opReuse, "*.log"), true},
+	{"write of the log", is(opWrite, "log.[0-9]*"), true},
+	{"sync of the log", is(opSync, "log.[0-9]*"), true},
+	{"creation of a log", is(opCreate, "log.[0-9]*"), false},
+	{"write of the log's control file", is(opWrite, "log.control"), true},
+	{"sync of the log's control file", is(opSync, "log.control"), true},
 	{"sync of the folder", is(opSyncDir, "*"), true},
 	{"write of the manifest", is(opWrite, "MANIFEST-*"), true},
 	{"sync of the manifest", is(opSync, "MANIFEST-*"), true},
@@ -233,7 +206,6 @@ var failures = []struct {
 	{"read of a table", is(opRead, "*.sst"), false},
 	{"opening of a table", is(opOpen, "*.sst"), false},
 	{"removal of a file", is(opRemove, "*"), false},
-	{"write of what is synced", is(opWrite, syncedName), false},
 }
 
 func is(kind opKind, pattern string) func(fileOp) bool {
@@ -244,8 +216,9 @@ func is(kind opKind, pattern string) func(fileOp) bool {
 }
 
 // Ensure that a store on a disk that fails at any operation acknowledges nothing that is not
-// there afterwards: it ends if its log or its manifest cannot be relied on any more, and goes
-// on, and recovers, if it is anything else. The short run looks at a sample of the operations,
+// there afterwards: it fails if its log or its manifest cannot be relied on any more, and goes
+// on, and recovers, if it is anything else. A store that has failed lets every call return and its
+// folder go. The short run looks at a sample of the operations,
 // SESSIOND_DISK_FAILURES=1 at every one.
 func TestBadDisk(t *testing.T) {
 	t.Parallel()
@@ -315,13 +288,15 @@ func (x *trial) checkEnd(t testing.TB, fatal bool) {
 	if x.bad.failed.Load() == nil {
 		return
 	}
+	// A segment in the making that cannot be written is none.
+	spared := strings.Contains(x.log.String(), "the log has fewer segments") && !strings.Contains(x.what(), string(opSyncDir))
 	switch {
-	case x.opened && fatal && x.ended == nil:
-		t.Errorf("%s did not end the process", x.what())
+	case x.opened && fatal && x.ended == nil && !spared:
+		t.Errorf("%s did not end the store", x.what())
 	case x.ended != nil && x.opened && !fatal:
-		t.Errorf("%s ended the process: %v", x.what(), x.ended)
-	case x.ended != nil && !strings.Contains(x.ended.Error(), syscall.EIO.Error()):
-		t.Errorf("Fatal was told %v after %s", x.ended, x.what())
+		t.Errorf("%s ended the store: %v", x.what(), x.ended)
+	case x.ended != nil && (x.told != 1 || !errors.Is(x.ended, storage.ErrFailed) || !errors.Is(x.ended, syscall.EIO)):
+		t.Errorf("OnFailure was told %d times, of %v, after %s", x.told, x.ended, x.what())
 	}
 	op := x.bad.failed.Load()
 	writes := op.kind == opCreate || op.kind == opWrite || op.kind == opSync
@@ -394,11 +369,80 @@ func TestBadDisk_FlushFails(t *testing.T) {
 	}
 }
 
+// Ensure that a store whose log has failed lets Pebble write out what it has in memory, as far as
+// Pebble knows, and that none of it reaches the disk.
+func TestBadDisk_FlushAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	var broken atomic.Bool
+	disk := vfs.NewCrashableMem()
+	fs := &tapFS{FS: disk, before: func(op fileOp) error {
+		if broken.Load() && is(opSync, "log.[0-9]*")(op) {
+			return syscall.EIO
+		}
+		return nil
+	}}
+	e := openTest(t, fs, Options{Clock: ttl.NewManual(1), OnFailure: func(error) {}})
+	syncTo(t, e, put(t, e, "safe", "value", ttl.Never))
+	put(t, e, "lost", "value", ttl.Never)
+	broken.Store(true)
+	flushed, err := e.db.AsyncFlush() // for which the log has to be synced
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-flushed:
+	case <-time.After(time.Minute):
+		t.Fatal("the flush comes to no end")
+	}
+	if err := e.Close(); !errors.Is(err, storage.ErrFailed) || !errors.Is(err, syscall.EIO) {
+		t.Errorf("Close = %v, want %v, and why", err, storage.ErrFailed)
+	}
+	survivor := openTest(t, afterCrash(disk, powerCut, 1), Options{})
+	defer closeTest(t, survivor)
+	if found := survey(t, survivor); len(found) != 1 || found[spot{0, "safe"}].value != "value" {
+		t.Errorf("found %v, want what was safe and nothing else", found)
+	}
+}
+
+// Ensure that the end of a store is, too, that the folder cannot be synced for a new segment of the
+// log: the names of tables may have been lost with it, and the next sync would say that all is well.
+func TestBadDisk_FolderOfTheLog(t *testing.T) {
+	t.Parallel()
+	var state atomic.Int64 // 1 when a segment was made, 2 when the sync after that has failed
+	told := make(chan error, 1)
+	fs := &tapFS{FS: vfs.NewCrashableMem(), before: func(op fileOp) error {
+		if is(opSync, "log.3")(op) {
+			state.CompareAndSwap(0, 1)
+		}
+		if op.kind == opSyncDir && state.CompareAndSwap(1, 2) {
+			return syscall.EIO
+		}
+		return nil
+	}}
+	e := openTest(t, fs, Options{memTableSize: 32 << 10, OnFailure: func(err error) { told <- err }})
+	k := keyOf("name")
+	var err error
+	for i := 0; err == nil && i < 1000; i++ { // the second segment comes into use, so a third is made
+		_, err = e.Update(t.Context(), storage.Scope{Keys: []storage.Key{k}}, func(tx storage.Txn) error {
+			return tx.Put(k, storage.Record{Kind: storage.KindString, Value: make([]byte, 1000)})
+		})
+	}
+	if err == nil {
+		closeTest(t, e)
+		t.Fatal("the store goes on")
+	}
+	for call, err := range map[string]error{"Update": err, "OnFailure": <-told, "Close": e.Close()} {
+		if !errors.Is(err, storage.ErrFailed) || !errors.Is(err, syscall.EIO) {
+			t.Errorf("%s: %v, want %v, and why", call, err, storage.ErrFailed)
+		}
+	}
+}
+
 // eventually polls what goroutines do.
 func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for begin := time.Now(); !done(); time.Sleep(time.Millisecond) {
-		if time.Since(begin) > 20*time.Second {
+		if time.Since(begin) > time.Minute {
 			t.Fatalf("never: %s", what)
 		}
 	}

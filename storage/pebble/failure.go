@@ -1,53 +1,88 @@
 package pebble
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/sessiond/sessiond/storage"
 )
 
-// errFailed is what every call returns once the store has failed, until Fatal has ended the
-// process.
-var errFailed = errors.New("store has failed")
-
-// fail ends the process, because nobody can say any more what is on stable storage. From
-// here on nothing is acknowledged, and nothing is tried again: a second fsync may say that
-// all is well when the first one has already dropped what it could not write.
+// When a store fails, nobody can say any more what is on stable storage, and nothing is tried
+// again: a second fsync may say that all is well when the first one has already dropped what it
+// could not write. Nothing is acknowledged from then on, and nothing reaches the disk.
 //
-// It may be called by any goroutine, with any lock held. While Pebble opens the store, which
-// one goroutine does, it panics instead, and openDB returns the error.
-func (e *Engine) fail(err error) {
+// Pebble knows no such end. Where its MANIFEST fails it panics, with its locks held,
+// or wants the process to end, and whoever is in it at that moment never comes out. So Pebble
+// is told that what failed went well, and failedFS sees to it that the rest of its work goes
+// nowhere: every call that is under way returns, and Pebble can be closed. The failure is noted
+// before the first untruth, so who asked Pebble for something and then finds the store sound
+// was told the truth. See apply and flushTo.
+
+// fail ends the store for a reason and returns nil, with which Pebble may go on. While Pebble
+// opens the store it returns the reason instead, which is on its way to who opens it.
+//
+// It may be called by any goroutine, with any lock held.
+func (e *Engine) fail(reason error) error {
 	if !e.serving.Load() {
+		return reason
+	}
+	e.failOnce.Do(func() {
+		err := fmt.Errorf("%w: %w", storage.ErrFailed, reason)
+		defer e.end(err) // should OnFailure panic, too
+		e.logger.Error("the store cannot go on", "err", reason)
+		if e.onFailure != nil {
+			e.onFailure(err)
+		}
+	})
+	return nil
+}
+
+func (e *Engine) end(failure error) {
+	e.failure.Store(&failure)
+	e.files.over.Store(true)
+	e.compactions.halt()
+	go e.compactions.end() // it takes locks; Close ends them, too
+	e.stop()
+}
+
+// halt is fail for what Pebble cannot go on from, which is that its own data contradict each
+// other. Its locks may be held, by a goroutine that must not return to it: that one waits here
+// for the end of the process, and Close leaves Pebble alone. Calls that are in Pebble at that
+// moment may wait with it.
+//
+// While Pebble opens the store, which one goroutine does, it panics, and openDB returns the
+// reason.
+func (e *Engine) halt(reason error) {
+	e.torn.Store(true)
+	if err := e.fail(reason); err != nil {
 		panic(err)
 	}
-	e.failure.CompareAndSwap(nil, &err)
-	e.fatal(err)
-	panic("pebble: Options.Fatal returned")
+	select {}
 }
 
-// failServing is fail, but while Pebble opens the store: there the error is on its way to who
-// opens it.
-func (e *Engine) failServing(err error) {
-	if e.serving.Load() {
-		e.fail(err)
-	}
-}
-
-// failPanicked is deferred around what writes to the log: Pebble panics, with its locks held,
-// if the log broke under an earlier commit.
-func (e *Engine) failPanicked() {
+// failPanicked is deferred around calls of Pebble, which may panic with its locks held.
+func (e *Engine) failPanicked(err *error) {
 	if p := recover(); p != nil {
-		e.fail(fmt.Errorf("write to the log: %v", p))
+		e.torn.Store(true)
+		if *err = e.fail(fmt.Errorf("panic in the storage engine: %v", p)); *err == nil {
+			*err = e.failed()
+		}
 	}
 }
 
-// failed returns nil, or why the store has failed.
+// failed returns nil, or why the store has failed, which wraps storage.ErrFailed.
 func (e *Engine) failed() error {
 	if err := e.failure.Load(); err != nil {
-		return fmt.Errorf("%w: %w", errFailed, *err)
+		return *err
 	}
 	return nil
+}
+
+// blame returns err, or the failure of the store if that is why there is an error.
+func (e *Engine) blame(err error) error {
+	if failure := e.failed(); err != nil && failure != nil {
+		return failure
+	}
+	return err
 }
 
 // usable returns nil as long as the store takes calls.

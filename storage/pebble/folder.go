@@ -19,11 +19,16 @@ var (
 	ErrLocked = errors.New("folder is in use")
 	// ErrNewerFormat is returned if a newer version of the program wrote the store.
 	ErrNewerFormat = errors.New("store was written by a newer version")
-	// ErrForeign is returned if the folder holds something that is not a store.
+	// ErrForeign is returned if the folder holds something that is not a store, or something
+	// else in the place of one of its files. It is left as it is.
 	ErrForeign = errors.New("folder holds something else")
 )
 
-const folderMode = 0o700 // sessions are nobody else's business
+// Sessions are nobody else's business.
+const (
+	folderMode fs.FileMode = 0o700
+	fileMode   fs.FileMode = 0o600
+)
 
 // lockFolder creates the folder if need be, makes sure that it is ours and takes it.
 func lockFolder(files vfs.FS, dir string) (*pebbledb.Lock, error) {
@@ -35,11 +40,18 @@ func lockFolder(files vfs.FS, dir string) (*pebbledb.Lock, error) {
 		return nil, err
 	}
 	if err := checkFolder(names); err != nil {
+		if strange := recognise(files, dir); strange != nil {
+			return nil, strange
+		}
 		return nil, openError(dir, err)
 	}
+	// To take the lock empties the file.
+	if err := recogniseFile(files, dir, lockFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	lock, err := pebbledb.LockDirectory(dir, files)
-	if err == nil {
-		return lock, nil
+	if err == nil || errors.Is(err, ErrForeign) {
+		return lock, err
 	}
 	// The file could not be created, or the file system knows no locks: not a conflict.
 	var pathErr *fs.PathError
@@ -92,16 +104,29 @@ const (
 	contentFile                 // comes when the store exists
 )
 
-// earlyFiles are what a fresh file system contains, and what sessiond itself puts into a
-// folder beside what Pebble does.
+// innocent reports whether a name says nothing about what a folder is for: what is hidden
+// (.gitkeep, .DS_Store, a NAS's .snapshot), and what file systems and NAS put into every folder
+// of theirs.
+func innocent(name string) bool {
+	switch name {
+	case "lost+found", "@eaDir", "#snapshot", "#recycle", "System Volume Information", "$RECYCLE.BIN", "desktop.ini", "Thumbs.db":
+		return true
+	}
+	return strings.HasPrefix(name, ".")
+}
+
+// earlyFiles are what sessiond itself puts into a folder beside what Pebble does.
 var earlyFiles = map[string]bool{
-	"LOCK": true, "lost+found": true, syncedName: true, journalName: true, "reserve": true, "backup": true, "control.sock": true,
+	"LOCK": true, "reserve": true, "backup": true, "control.sock": true,
 }
 
 // kindOf tells the kinds apart. Pebble creates a store in this order: MANIFEST, its marker,
-// log, other markers, OPTIONS.
+// other markers, OPTIONS. The log comes after them.
 func kindOf(name string) fileKind {
-	if earlyFiles[name] || strings.HasPrefix(name, reserveName) || strings.HasPrefix(name, "marker.") {
+	if ofLog(name) {
+		return contentFile
+	}
+	if innocent(name) || earlyFiles[name] || strings.HasPrefix(name, reserveName) || isMarker(name) {
 		return earlyFile
 	}
 	kind, digits := contentFile, ""
@@ -120,6 +145,9 @@ func kindOf(name string) fileKind {
 	}
 	return kind
 }
+
+// isMarker reports whether a file says by its name which of Pebble's other files count.
+func isMarker(name string) bool { return strings.HasPrefix(name, "marker.") }
 
 // numberWidth is how many digits a number in a name has at least.
 const numberWidth = 6

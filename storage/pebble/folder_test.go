@@ -3,8 +3,12 @@ package pebble
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -55,10 +59,45 @@ func TestOpen_Foreign(t *testing.T) {
 	}
 }
 
+// Ensure that what is hidden, or a file system's own, keeps nobody from having a store, a
+// restored one and a backup in a folder, and stays where it is.
+func TestOpen_Hidden(t *testing.T) {
+	t.Parallel()
+	dir, backup, restored := t.TempDir(), t.TempDir(), t.TempDir()
+	names := []string{".gitkeep", ".DS_Store", ".snapshot", "lost+found", "@eaDir", "#snapshot"}
+	for _, folder := range []string{dir, backup, restored} {
+		for _, name := range names {
+			if err := os.WriteFile(filepath.Join(folder, name), []byte("precious"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range 2 { // a new store, and one that is there
+		e, err := Open(dir, Options{CacheBytes: 1 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Backup(t.Context(), backup, BackupOptions{}); err != nil {
+			t.Errorf("Backup: %v", err)
+		}
+		closeTest(t, e)
+	}
+	if _, err := Restore(t.Context(), backup, restored, RestoreOptions{}); err != nil {
+		t.Errorf("Restore: %v", err)
+	}
+	for _, folder := range []string{dir, backup, restored} {
+		for _, name := range names {
+			if b, err := os.ReadFile(filepath.Join(folder, name)); string(b) != "precious" {
+				t.Errorf("%s holds %q, %v", name, b, err)
+			}
+		}
+	}
+}
+
 // Ensure that the store of another program on Pebble is refused.
 func TestOpen_ForeignStore(t *testing.T) {
 	t.Parallel()
-	for _, merger := range []*pebbledb.Merger{addMerger, pebbledb.DefaultMerger} {
+	for _, merger := range []*pebbledb.Merger{{Name: "another", Merge: pebbledb.DefaultMerger.Merge}, pebbledb.DefaultMerger} {
 		fs := vfs.NewMem()
 		db, err := pebbledb.Open(testDir, &pebbledb.Options{FS: fs, Merger: merger, FormatMajorVersion: pebbleFormat})
 		if err != nil {
@@ -96,20 +135,32 @@ func TestOpen_Unusable(t *testing.T) {
 	}
 }
 
-// Ensure that a store of a newer version is refused, be it our format or Pebble's.
-func TestOpen_Newer(t *testing.T) {
+// Ensure that a store in another format is refused, be it ours or Pebble's, by whoever opens it.
+func TestOpen_OtherFormat(t *testing.T) {
 	t.Parallel()
-	fs := vfs.NewMem()
-	e := openTest(t, fs, Options{})
-	newer := binary.BigEndian.AppendUint32(nil, formatVersion+1)
-	if err := e.db.Set(keyFormat, newer, pebbledb.Sync); err != nil {
-		t.Fatal(err)
-	}
-	closeTest(t, e)
-	for range 2 { // a refused store is not left locked
-		if _, err := Open(testDir, Options{fs: fs}); !errors.Is(err, ErrNewerFormat) {
-			t.Errorf("Open: %v, want %v", err, ErrNewerFormat)
+	refused := func(what string, fs vfs.FS, want error) {
+		t.Helper()
+		for range 2 { // a refused store is not left locked
+			if _, err := Open(testDir, Options{fs: fs}); !errors.Is(err, want) {
+				t.Errorf("%s: Open: %v, want %v", what, err, want)
+			}
 		}
+		if _, err := Check(t.Context(), testDir, CheckOptions{fs: fs}); !errors.Is(err, want) {
+			t.Errorf("%s: Check: %v, want %v", what, err, want)
+		}
+		if _, err := Repair(t.Context(), testDir, repairedDir, RepairOptions{fs: fs}); !errors.Is(err, want) {
+			t.Errorf("%s: Repair: %v, want %v", what, err, want)
+		}
+	}
+	for format, want := range map[uint32]error{formatVersion + 1: ErrNewerFormat, formatVersion - 1: errOlderFormat, 0: errOlderFormat} {
+		fs := vfs.NewMem()
+		e := openTest(t, fs, Options{})
+		err := errors.Join(e.db.Set(keyFormat, binary.BigEndian.AppendUint32(nil, format), pebbledb.NoSync), e.db.Flush())
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeTest(t, e)
+		refused(fmt.Sprint("format ", format), fs, want)
 	}
 	for _, format := range []pebbledb.FormatMajorVersion{pebbleFormat + 1, pebbledb.FormatNewest} {
 		fs := vfs.NewMem()
@@ -120,8 +171,74 @@ func TestOpen_Newer(t *testing.T) {
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(testDir, Options{fs: fs}); !errors.Is(err, ErrNewerFormat) {
-			t.Errorf("Open of Pebble's format %d: %v, want %v", format, err, ErrNewerFormat)
+		refused(fmt.Sprint("Pebble's format ", int(format)), fs, ErrNewerFormat)
+	}
+}
+
+// Ensure that the folder of a store in another format is refused and not changed at all, and
+// that names which only look like that of a format mean nothing.
+func TestOpen_OtherIsUntouched(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		names []string // beside a store, in order; none but the last matters
+		gone  string   // files of the store that are not there
+		want  error
+		words string
+	}{
+		{names: []string{"format-", "format-1", "format-2", "format-x", "format-3"}, want: ErrNewerFormat, words: "it has format 3, and this one reads up to 2"},
+		{names: []string{"synced"}, gone: "log.*", want: errOlderFormat, words: "it has format 1, and this one reads 2; begin with an empty folder"},
+		{names: []string{"journal"}, gone: "log.*", want: errOlderFormat, words: "it has format 1, and this one reads 2; begin with an empty folder"},
+	}
+	for _, tt := range tests {
+		dir := t.TempDir()
+		if err := openAndClose(dir); err != nil {
+			t.Fatal(err)
+		}
+		gone, err := filepath.Glob(filepath.Join(dir, tt.gone))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, name := range tt.names {
+			if i > 0 {
+				if err := openAndClose(dir); err != nil {
+					t.Fatalf("with %s: %v", tt.names[i-1], err)
+				}
+			}
+			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, path := range gone {
+			if err := os.Remove(path); err != nil && path != dir {
+				t.Fatal(err)
+			}
+		}
+		before := bytesOf(t, dir)
+		_, err = Open(dir, Options{})
+		if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.words) {
+			t.Errorf("%s: Open: %v, want %v", tt.names, err, tt.want)
+		}
+		if after := bytesOf(t, dir); !maps.Equal(after, before) {
+			t.Errorf("%s: the folder changed: %v, it had %v", tt.names, slices.Sorted(maps.Keys(after)), slices.Sorted(maps.Keys(before)))
 		}
 	}
+}
+
+// bytesOf returns what is in the files of a folder.
+func bytesOf(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		info, statErr := d.Info()
+		all[path] = fmt.Sprint(info.ModTime(), info.Mode(), string(b))
+		return errors.Join(err, statErr)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }

@@ -22,11 +22,12 @@ import (
 //	format    'm' "format"                 ->  version <4b>
 //	seed      'm' "seed"                   ->  key of the hash <16b>
 //	fence     'm' "fence"                  ->  no index entry lies below, Unix ms <8b>
-//	revision  'm' "revision"               ->  no revision above was ever used <8b>
+//	followed  'm' "followed"               ->  the tree has everything before this LSN of the log <8b>
+//	revision  'm' "revision"               ->  no revision above was used before that LSN <8b>
 //	seen      'm' "seen"                   ->  the clock stood there when the sweeper last removed
 //	                                           a record or time went back, Unix ms <8b>
 //	space     'm' "space" | database <2b>  ->  space <2b>, only where it differs from database
-//	count     'm' "count" | space <2b>     ->  records <8b> | expiring <8b>, by merge operator
+//	count     'm' "count" | space <2b>     ->  records <8b> | expiring <8b>, at that LSN
 //
 // A space is the physical number of a logical database; swapping two databases swaps their
 // spaces. The hash is the lower 48 bits of SipHash-2-4 of the name, keyed by the seed. The
@@ -34,13 +35,12 @@ import (
 // exactly one valid index entry, the one at the entry's indexed; others are left behind by
 // a flush and dropped when they come due.
 //
-// The first programs knew nothing of seen. They ignore it, and a store that has none is as
-// good as one whose clock was never set back; so it needs no new version.
+// The tree may have more than what lies before that LSN, but not in part: its files have the changes
+// of the log up to some frame further on, and nothing of those behind.
 
-// formatVersion is stored under 'm' "format". A program refuses a store with a larger
-// number than its own; see also formatFile. Version 1 is the first; every program can read
-// it.
-const formatVersion = 1
+// formatVersion is stored under 'm' "format". A program refuses a store with another number than
+// its own; see also formatFile.
+const formatVersion = 2
 
 // entryVersion is the first byte of an entry. Version 1 is the first.
 const entryVersion = 1
@@ -64,6 +64,7 @@ var (
 	keySeed     = []byte("mseed")
 	keyFence    = []byte("mfence")
 	keyRevision = []byte("mrevision")
+	keyFollowed = []byte("mfollowed")
 	keySeen     = []byte("mseen")
 	keySpace    = []byte("mspace")
 	keyCount    = []byte("mcount")

@@ -40,12 +40,13 @@ func TestFormat_Golden(t *testing.T) {
 	line("format key", keyFormat)
 	line("seed key", keySeed)
 	line("fence key", keyFence)
+	line("followed key", keyFollowed)
 	line("revision key", keyRevision)
 	line("seen key", keySeen)
 	line("space key", numbered(keySpace, 258))
 	line("count key", numbered(keyCount, 258))
 	line("count", encodeCount(storage.Count{Records: 5, Expiring: -1}))
-	fmt.Fprintf(&got, "versions     format %d, entry %d, merger %s\n", formatVersion, entryVersion, addMerger.Name)
+	fmt.Fprintf(&got, "versions     format %d, entry %d\n", formatVersion, entryVersion)
 
 	file := filepath.Join("testdata", "format.golden")
 	if *updateGolden {

@@ -12,6 +12,8 @@ import (
 
 	pebbledb "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 )
 
 // Markers are empty files whose names say something: PREFIX NUMBER . WHAT. The one with the
@@ -22,29 +24,27 @@ const (
 )
 
 // inspection looks for damage that Pebble does not notice when it opens a store, or takes
-// for something else: a log or a MANIFEST that ends too early, a file that is not there. It
-// reads the MANIFEST and the logs whose changes are not in tables yet, and looks at the size
-// of each table.
+// for something else: a MANIFEST that is damaged, a file that is not there. It reads the MANIFEST
+// and looks at the size of each table. A MANIFEST that ends too early makes an older tree, which
+// opens if the log still has what came since.
 type inspection struct {
 	fs       vfs.FS
 	dir      string
 	options  *pebbledb.Options
 	names    []string
-	marks    marks
+	list     string // name of the MANIFEST that counts
 	has      inventory
 	problems []problem
 }
 
-// inspect looks at a store that nobody has open, and changes nothing. It returns what is
-// wrong with it and, for openSynced, what is known to be on stable storage. An error says
-// that a file could not be read. A folder without a store has no problems.
-func inspect(files vfs.FS, dir string, options *pebbledb.Options) (marks, []problem, error) {
+// inspect looks at a store that nobody has open, and changes nothing. It says what is wrong
+// with it. An error says that a file could not be read. A folder without a store has no problems.
+func inspect(files vfs.FS, dir string, options *pebbledb.Options) (*inspection, error) {
 	options = options.Clone()
 	options.EnsureDefaults()
-	x := inspection{fs: files, dir: dir, options: options}
+	x := &inspection{fs: files, dir: dir, options: options}
 	x.has = inventory{tables: map[uint64]uint64{}, files: map[uint64]uint64{}}
-	err := x.run()
-	return x.marks, x.problems, err
+	return x, x.run()
 }
 
 func (x *inspection) run() (err error) {
@@ -52,19 +52,12 @@ func (x *inspection) run() (err error) {
 		return err
 	}
 	slices.Sort(x.names)
-	if x.marks, err = readMarks(x.fs, x.dir); err != nil {
-		return err
-	}
-	manifest, found := x.marked(manifestMarker)
-	if !found {
-		if len(x.marks.logs) > 0 {
-			x.report(manifestMarker+"*", "is missing")
-		}
-		x.marks = marks{}
+	found := false
+	if x.list, found = x.marked(manifestMarker); !found {
 		return nil
 	}
 	for _, step := range []func() error{
-		func() error { return x.manifest(manifest) }, x.tables, x.logs, x.settings,
+		func() error { return x.manifest(x.list) }, x.tables, x.markers, x.settings,
 	} {
 		err := step()
 		if err == errUnknown {
@@ -113,19 +106,15 @@ func (x *inspection) read(name string, fn func(io.Reader) error) (size int64, er
 
 // manifest takes stock by the MANIFEST.
 func (x *inspection) manifest(name string) error {
-	number, log, ok := parseSynced(name)
-	if !ok || log {
+	if !isManifest(name) {
 		x.report(manifestMarker+"*", "names %q, which is no MANIFEST", name)
 		return errUnknown
 	}
-	safe, known := findMark(x.marks.manifests, number)
-	if !known {
-		x.marks = marks{} // of another time: a power cut can take back what was not synced
-	}
 	var end int64
+	var followed bool
 	var strange error
-	size, err := x.read(name, func(f io.Reader) (err error) {
-		end, err = readManifest(f, func(edit []byte) error {
+	_, err := x.read(name, func(f io.Reader) (err error) {
+		end, followed, err = readManifest(f, func(edit []byte) error {
 			if strange == nil {
 				strange = x.has.apply(edit)
 			}
@@ -138,23 +127,29 @@ func (x *inspection) manifest(name string) error {
 		x.report(name, "is missing")
 	case err != nil:
 		return err
-	case end < safe:
-		x.short(name, end, size, safe)
 	case end == 0:
 		x.report(name, "is damaged at its beginning")
+	case followed:
+		x.report(name, "is damaged at byte %d", end)
 	case strange == nil:
 		return nil
 	}
 	return errUnknown
 }
 
-// short reports a log or a MANIFEST that is valid up to end and was safe further on.
-func (x *inspection) short(name string, end, size, safe int64) {
-	if size < safe {
-		x.report(name, "is cut off: it has %d bytes, and %d had been written and synced", size, safe)
-		return
+// log reads the log, unless the store is still to be created: there is one as soon as there are tables.
+func (x *inspection) log(config wal.Config) error {
+	if len(x.has.tables) == 0 {
+		return nil
 	}
-	x.report(name, "is damaged at byte %d, and %d bytes had been written and synced", end, safe)
+	_, err := wal.Inspect(config, 0, func(wal.Frame) error { return nil })
+	err = logProblem(err)
+	var damage *fileProblem
+	if errors.As(err, &damage) {
+		x.problems = append(x.problems, damage.problem)
+		return nil
+	}
+	return err
 }
 
 // tables looks for the tables.
@@ -176,55 +171,14 @@ func (x *inspection) tables() error {
 	return nil
 }
 
-// logs looks for the logs that are needed, and reads them.
-func (x *inspection) logs() error {
-	var numbers []uint64
-	for _, name := range x.names {
-		if n, log, ok := parseSynced(name); ok && log && n >= x.has.oldestLog {
-			numbers = append(numbers, n)
-		}
-	}
-	slices.Sort(numbers)
-	for _, m := range x.marks.logs {
-		if m.number >= x.has.oldestLog && !slices.Contains(numbers, m.number) {
-			x.report(logName(m.number), "is missing")
-		}
-	}
-	used := len(x.has.tables) > 0
-	for i, n := range numbers {
-		end, err := x.log(n, i == len(numbers)-1)
-		if err != nil {
-			return err
-		}
-		used = used || end > logHead
-	}
-	// Pebble would take the store for one that is being created.
-	if _, found := x.marked(formatMarker); !found && used {
+// markers looks for the marker of Pebble's format: without it Pebble would take the store for one that
+// is being created.
+func (x *inspection) markers() error {
+	if _, found := x.marked(formatMarker); !found && len(x.has.tables) > 0 {
 		x.report(formatMarker+"*", "is missing")
 	}
 	return nil
 }
-
-// log reads a log and returns where its valid part ends. One that is not the newest was
-// closed before the next was begun.
-func (x *inspection) log(number uint64, newest bool) (end int64, err error) {
-	name, closed := logName(number), false
-	size, err := x.read(name, func(f io.Reader) (err error) {
-		end, closed, err = readLog(f, number, nil)
-		return err
-	})
-	if err != nil {
-		return 0, err
-	}
-	if safe, _ := findMark(x.marks.logs, number); end < safe {
-		x.short(name, end, size, safe)
-	} else if !newest && !closed {
-		x.report(name, "is damaged at byte %d: it was closed, and there it has no end", end)
-	}
-	return end, nil
-}
-
-func logName(number uint64) string { return fmt.Sprintf("%06d.log", number) }
 
 // settings reads what Pebble noted about its settings when the store was last open.
 func (x *inspection) settings() error {

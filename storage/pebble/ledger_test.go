@@ -245,7 +245,7 @@ func (l *ledger) change(t testing.TB, e *Engine, rng *rand.Rand) (storage.Barrie
 	l.attempts.Store(&attempts)
 	l.attempted.Add(1)
 	b, err := e.Update(context.Background(), scope, func(tx storage.Txn) error { return l.run(t, tx, &c, now) })
-	if errors.Is(err, errFailed) { // the script is over, and this was attempted
+	if errors.Is(err, storage.ErrFailed) { // the script is over, and this was attempted
 		return b, 0, err
 	}
 	if err != nil { // it has changed nothing
@@ -411,8 +411,8 @@ func (l *ledger) settle(t testing.TB, e *Engine, over func() bool) {
 	l.mu.Lock()
 	acknowledged := l.now.acknowledged
 	l.mu.Unlock()
-	issued := e.order.issued.Load()
-	for begin := time.Now(); e.flusher.disk.Load() < issued; time.Sleep(50 * time.Microsecond) { // polling the goroutine
+	end := e.log.End()
+	for begin := time.Now(); e.log.Synced() < end; time.Sleep(50 * time.Microsecond) { // polling the goroutine
 		if over() {
 			return
 		}
@@ -648,4 +648,26 @@ func survey(t testing.TB, e *Engine) world {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// update makes a change.
+func (c change) update(e *Engine) (storage.Barrier, error) {
+	scope := storage.Scope{All: c.whole()}
+	for _, x := range c.edits {
+		scope.Keys = append(scope.Keys, x.spot.key())
+	}
+	return e.Update(context.Background(), scope, func(tx storage.Txn) error {
+		switch {
+		case c.swap:
+			return tx.Swap(0, 1)
+		case c.flush >= 0:
+			return tx.Flush(c.flush)
+		}
+		for _, x := range c.edits {
+			if err := x.run(tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

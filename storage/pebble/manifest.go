@@ -34,9 +34,8 @@ const (
 
 // inventory is what a MANIFEST says a store consists of.
 type inventory struct {
-	oldestLog uint64            // older logs are not needed
-	tables    map[uint64]uint64 // size by number
-	files     map[uint64]uint64 // of files that hold parts of tables, likewise
+	tables map[uint64]uint64 // size by number
+	files  map[uint64]uint64 // of files that hold parts of tables, likewise
 }
 
 // apply applies a record of a MANIFEST. It refuses what the version of Pebble that
@@ -47,9 +46,7 @@ func (v *inventory) apply(record []byte) error {
 		switch tag := d.number(); tag {
 		case editOrder:
 			d.skip()
-		case editOldestLog:
-			v.oldestLog = d.number()
-		case editNextFile, editSequence, editPreviousLog:
+		case editOldestLog, editNextFile, editSequence, editPreviousLog:
 			d.number()
 		case editDrop:
 			d.number()

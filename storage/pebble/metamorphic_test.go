@@ -32,7 +32,7 @@ func optionsFactory(rng *rand.Rand) enginetest.Factory {
 			Durability:   storage.Durability(rng.IntN(3)),
 			CacheBytes:   []int64{1, 64 << 10, 32 << 20}[rng.IntN(3)],
 			Logger:       slog.New(slog.NewTextHandler(io.Discard, nil)),
-			Fatal:        func(err error) { panic(err) },
+			OnFailure:    func(err error) { panic(err) },
 			fs:           fs,
 			memTableSize: []uint64{8 << 10, 64 << 10, 1 << 20}[rng.IntN(3)],
 		}

@@ -4,20 +4,23 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 )
 
 // formatFile and a number name an empty file that lies in the folder of a store whose format
-// is not the first: "format-2" and so on. A program that goes over to a new format creates
+// is a later one than 2: "format-3" and so on. A program that goes over to a new format creates
 // it before it changes anything. So every program can refuse a newer store by looking at
 // names; to learn the format from the store itself, Pebble has to open it, and that writes.
 const formatFile = "format-"
 
-// refuseNewer refuses the folder of a newer store and leaves it as it is.
-func refuseNewer(files vfs.FS, dir string) error {
+// refuseOther refuses the folder of a store of another format and leaves it as it is.
+func refuseOther(files vfs.FS, dir string) error {
 	names, err := files.List(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -25,16 +28,43 @@ func refuseNewer(files vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
+	return otherFormat(names)
+}
+
+// otherFormat returns an error if the names in a folder are those of a store of another format.
+func otherFormat(names []string) error {
 	for _, name := range names {
 		digits, ok := strings.CutPrefix(name, formatFile)
 		version, err := strconv.ParseUint(digits, 10, 32)
 		if ok && err == nil && version > formatVersion {
-			return errNewer(version)
+			return checkFormat(uint32(version))
 		}
+	}
+	// Stores of format 1 had their newest changes in logs of Pebble's, and these files beside them.
+	first := slices.Contains(names, "synced") || slices.Contains(names, "journal")
+	if first && slices.ContainsFunc(names, makesStore) && !slices.ContainsFunc(names, ofLog) {
+		return checkFormat(1)
 	}
 	return nil
 }
 
-func errNewer(version uint64) error {
-	return fmt.Errorf("%w: it has format %d, and this one reads up to %d", ErrNewerFormat, version, formatVersion)
+// ofLog reports whether a name is of a file of the log.
+func ofLog(name string) bool {
+	_, ok := wal.Lookup(name)
+	return ok
+}
+
+// errOlderFormat says that the store was made while sessiond was in development, in a format that
+// no version reads any more.
+var errOlderFormat = errors.New("store was made by an earlier development version")
+
+// checkFormat returns an error if format is not the one of this program.
+func checkFormat(format uint32) error {
+	switch {
+	case format > formatVersion:
+		return fmt.Errorf("%w: it has format %d, and this one reads up to %d", ErrNewerFormat, format, formatVersion)
+	case format < formatVersion:
+		return fmt.Errorf("%w: it has format %d, and this one reads %d; begin with an empty folder", errOlderFormat, format, formatVersion)
+	}
+	return nil
 }

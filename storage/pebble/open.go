@@ -8,9 +8,9 @@ import (
 	"fmt"
 
 	pebbledb "github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -31,25 +31,33 @@ func open(dir string, opts Options) (_ *Engine, err error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	if opts.fs == vfs.Default {
+	if opts.fs == systemFS {
 		if dir, err = resolve(dir); err != nil {
 			return nil, err
 		}
 	}
-	if err := refuseNewer(opts.fs, dir); err != nil {
+	if err := refuseOther(opts.fs, dir); err != nil {
 		return nil, err
 	}
 	lock, err := lockFolder(opts.fs, dir)
 	if err != nil {
 		return nil, err
 	}
+	if err := recognise(opts.fs, dir); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	if opts.fs == systemFS {
+		closeToOthers(dir, opts.Logger)
+	}
+	home, failing := newHome(opts.fs, dir), newFailedFS(opts.fs)
+	opts.fs = failing
 	room, err := newRoom(dir, &opts)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	e := newEngine(opts, lock)
 	e.room = room
-	e.home = newHome(opts.fs, dir)
+	e.home, e.files = home, failing
 	if err := e.home.clearStage(); err != nil { // it only takes space
 		e.logger.Warn("what an interrupted backup left could not be removed", "err", err)
 	}
@@ -66,44 +74,75 @@ func open(dir string, opts Options) (_ *Engine, err error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	e.background.Go(func() { e.settleOften(ctx) })
+	e.background.Go(func() { e.checkpointOften(ctx) })
 	return e, nil
 }
 
-// start looks for damage, lets Pebble open the store and loads it.
+// start looks for damage, lets Pebble open the store, loads it and has it follow the log.
 func (e *Engine) start(dir string, opts Options) error {
-	// Everything Open writes is durable when it returns.
-	e.flusher.demand.Add(1)
-	defer e.flusher.demand.Add(-1)
-	opts.Fatal = e.fail
-	options := opts.pebble(nil, e.lock)
-	known, problems, err := inspect(opts.fs, dir, options)
+	options := opts.pebble(nil, e.lock, e.halt)
+	config := opts.logConfig(dir)
+	found, err := inspect(opts.fs, dir, options)
+	if err == nil && len(found.problems) == 0 {
+		err = found.log(config)
+	}
+	if err != nil {
+		return openError(dir, err)
+	}
+	if len(found.problems) > 0 {
+		return damageError(dir, found.problems)
+	}
+	begun, err := newStartFS(opts.fs, dir)
 	if err != nil {
 		return err
 	}
-	if len(problems) > 0 {
-		return damageError(dir, problems)
-	}
-	e.synced = openSynced(opts.fs, dir, known, opts.Logger)
 	damage := &damageLog{logger: opts.Logger, dir: dir, told: map[string]bool{}}
-	options.FS = walFS{tablesFS{opts.fs, damage.tell}, &folder{path: dir}, &e.flusher.demand, e.synced, e.failServing}
+	options.FS = treeFS{tablesFS{begun, damage.tell}, &folder{path: dir}, e.syncLog, e.fail}
 	e.compactions = newCompactions(opts.Clock)
 	options.EventListener = damage.watch(e.compactions)
 	options.Experimental.CompactionScheduler = e.compactions
 	e.room.fit(options)
 	e.stalls.listen(options.EventListener)
-	if e.db, err = e.openDB(dir, options); err != nil {
-		return errors.Join(openError(dir, err), e.synced.close())
+	config.FS = logFS{FS: opts.fs, folder: options.FS, room: e.room, segment: int64(config.SegmentBytes)}
+	if err := e.openParts(dir, options, config); err != nil {
+		if errors.Is(err, wal.ErrReleased) {
+			err = &fileProblem{problem{found.list, "ends too early, or is an older one: its tables lack what the log has no more"}}
+		}
+		return errors.Join(openError(dir, err), begun.fail())
 	}
-	if err := e.load(); err != nil {
-		return errors.Join(openError(dir, err), e.db.Close(), e.synced.close())
-	}
-	if err := e.openJournal(dir, opts); err != nil {
-		return errors.Join(openError(dir, err), e.db.Close(), e.synced.close())
-	}
+	begun.succeed()
+	e.noteLogSize(opts.LogBytes, config)
 	e.room.begin(e.written)
-	e.stalls.every = e.room.memTable / 16
-	e.compactions.begin()
+	e.stalls.every = min(e.room.memTable, int64(e.log.Capacity())) / 16
 	return nil
+}
+
+// openParts opens Pebble's part of the store, and then the log. If that fails, neither is open.
+func (e *Engine) openParts(dir string, options *pebbledb.Options, config wal.Config) (err error) {
+	if e.db, err = e.openDB(dir, options); err != nil {
+		return err
+	}
+	if err = e.load(config); err == nil {
+		e.compactions.begin() // a long log makes more tables than may lie above each other
+		err = e.openLog(config)
+	}
+	if err != nil {
+		return errors.Join(err, e.db.Close())
+	}
+	return nil
+}
+
+// syncLog brings all of the log to stable storage. Once the store has failed it returns nil: then the
+// table that is to be written is one in memory, see failedFS.
+func (e *Engine) syncLog() error {
+	if !e.following.Load() {
+		return nil // it was synced before it was read
+	}
+	err := e.await(context.Background(), e.logEnd())
+	if err != nil && e.failed() != nil {
+		return e.fail(err) // which waits until failedFS knows
+	}
+	return err
 }
 
 // openDB opens Pebble's part of the store. Pebble panics, having cleaned up, where it cannot
@@ -123,17 +162,18 @@ func (e *Engine) openDB(dir string, options *pebbledb.Options) (db *pebbledb.DB,
 }
 
 // load reads what the engine keeps in memory, and writes it first if the store is new.
-func (e *Engine) load() error {
+func (e *Engine) load(config wal.Config) error {
 	version, found, err := e.meta(keyFormat, 4)
 	if err != nil {
 		return err
 	}
 	if !found {
-		if err := e.create(); err != nil {
+		if err := e.create(config); err != nil {
 			return err
 		}
-	} else if v := binary.BigEndian.Uint32(version); v > formatVersion {
-		return errNewer(uint64(v))
+		e.created = true
+	} else if err := checkFormat(binary.BigEndian.Uint32(version)); err != nil {
+		return err
 	}
 	if err := e.loadSeed(); err != nil {
 		return err
@@ -147,19 +187,26 @@ func (e *Engine) load() error {
 	return e.loadCounts()
 }
 
-// create writes the head of a new store. A store of Pebble that has keys and no head is
-// somebody else's.
-func (e *Engine) create() error {
+// Created reports whether Open found no store and made one.
+func (e *Engine) Created() bool { return e.created }
+
+// create writes the head of a new store, and an empty log. A store of Pebble that has keys and no
+// head is somebody else's.
+func (e *Engine) create(config wal.Config) error {
 	it, err := e.db.NewIter(nil)
 	if err != nil {
 		return err
 	}
 	used := it.First()
-	if err := errors.Join(it.Error(), it.Close()); err != nil {
+	if err := it.Close(); err != nil { // which is the error of reading, too
 		return err
 	}
 	if used {
 		return fmt.Errorf("%w, another program's Pebble store: choose an empty folder", ErrForeign)
+	}
+	begin, err := createLog(config)
+	if err != nil {
+		return err
 	}
 	var key [16]byte
 	if _, err := rand.Read(key[:]); err != nil {
@@ -169,9 +216,9 @@ func (e *Engine) create() error {
 	err = errors.Join(
 		b.Set(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion), nil),
 		b.Set(keySeed, key[:], nil),
-		e.db.Apply(b, pebbledb.Sync),
+		e.saveFollowed(b, begin),
 	)
-	return errors.Join(err, b.Close())
+	return errors.Join(e.apply(b, err), e.db.Flush())
 }
 
 func (e *Engine) loadSeed() error {
@@ -192,10 +239,15 @@ func (e *Engine) loadNumbers() error {
 		return err
 	}
 	if found {
-		used := binary.BigEndian.Uint64(b)
-		e.revisions.last.Store(used)
-		e.revisions.reserved.Store(used)
+		e.revisions.Store(binary.BigEndian.Uint64(b))
 	}
+	if b, found, err = e.meta(keyFollowed, 8); err != nil {
+		return err
+	}
+	if !found {
+		return fmt.Errorf("nothing says up to where the log was followed: %w", ErrDamaged)
+	}
+	e.checkpoints.followed.Store(binary.BigEndian.Uint64(b))
 	b, found, err = e.meta(keyFence, 8)
 	if err != nil {
 		return err
@@ -211,8 +263,7 @@ func (e *Engine) loadNumbers() error {
 		e.index.last = ttl.Instant(binary.BigEndian.Uint64(b))
 		e.index.seen.Store(int64(e.index.last))
 	}
-	e.index.fence.Store(int64(e.index.saved))
-	e.index.from = appendIndexStart(nil, e.index.saved)
+	e.index.begin()
 	return nil
 }
 
@@ -246,7 +297,11 @@ func (e *Engine) eachNumbered(key []byte, fn func(number uint16, value []byte) e
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, it.Error(), it.Close()) }()
+	defer func() {
+		if closed := it.Close(); err == nil { // which is the error of reading, too
+			err = closed
+		}
+	}()
 	for ok := it.First(); ok; ok = it.Next() {
 		value, err := it.ValueAndErr()
 		if err != nil {

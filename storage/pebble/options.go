@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 
 	pebbledb "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -12,6 +11,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/mmap"
+	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -21,6 +22,10 @@ type Options struct {
 	Durability storage.Durability
 	// CacheBytes bounds the caches: of records, and of uncompressed blocks. Zero means 256 MiB.
 	CacheBytes int64
+	// LogBytes bounds the log, which is how much is read again after the process was killed: from
+	// 1 MiB to 8 GiB. It counts when the store is made. Zero means eight times what Pebble keeps
+	// in memory of changes, up to 128 MiB.
+	LogBytes int64
 	// MaxDisk bounds the bytes of the store's files. Zero means all the disk has.
 	MaxDisk int64
 	// Clock paces the sync of what replies do not wait for. Nil means ttl.System.
@@ -28,14 +33,17 @@ type Options struct {
 	// Logger is told of trouble and, at debug level, of Pebble's doings. Nil means
 	// slog.Default().
 	Logger *slog.Logger
-	// Fatal is called when the store cannot go on, which is when its log cannot be written.
-	// It must not return. Nil means a line in Logger and exit code 3.
-	Fatal func(error)
+	// OnFailure is called, once, when the store cannot go on, which is when its log or its list
+	// of tables cannot be written: before the first call returns the same error, which wraps
+	// storage.ErrFailed. It may be called with any lock held, and must not wait for a call of the
+	// store. Logger is told in any case.
+	OnFailure func(error)
 
-	fs           vfs.FS // nil means the operating system's
-	mapFile      mapper // nil means no journal, unless fs is nil, too
-	frontBytes   int64  // zero means three quarters of CacheBytes, less than zero none
-	memTableSize uint64 // zero means a quarter of CacheBytes, from 4 to 16 MiB
+	fs           vfs.FS     // nil means the operating system's
+	mapFile      wal.Mapper // nil means that the log has no mark, unless fs is nil, too
+	bootID       uint64     // zero means what the operating system says
+	frontBytes   int64      // zero means three quarters of CacheBytes, less than zero none
+	memTableSize uint64     // zero means a quarter of CacheBytes, from 4 to 16 MiB
 }
 
 const (
@@ -45,18 +53,12 @@ const (
 	memTables         = 4
 	blockSize         = 8 << 10
 	bloomBits         = 10
-	exitFatal         = 3
 
-	// Open tables, and the logs, manifests and tables in the making beside them.
+	// Open tables, and the manifests, tables in the making and files of the log beside them.
 	maxTableFiles, minTableFiles, otherFiles = 1000, 64, 64
 )
 
-// pebbleFormat is Pebble's own format of the store. It is held below FormatWALSyncChunks on
-// purpose: from there on each log record says up to where the log is known to be on stable
-// storage, and a hole below that makes Pebble refuse the store. In walFS a sync is not
-// always a real one, so after a power cut such a record could tell a lie, and a store that
-// lost nothing it promised would not open. The price is MinLZ compression and the
-// distinction between a damaged log and one that merely ends.
+// pebbleFormat is Pebble's own format of the store: tablesFS knows its tables.
 const pebbleFormat = pebbledb.FormatColumnarBlocks
 
 func (o Options) check() error {
@@ -65,6 +67,9 @@ func (o Options) check() error {
 	}
 	if o.CacheBytes < 0 {
 		return fmt.Errorf("cache of %d bytes: must not be negative", o.CacheBytes)
+	}
+	if o.LogBytes != 0 && (o.LogBytes < minLogBytes || o.LogBytes > maxLogBytes) {
+		return fmt.Errorf("log of %d bytes: from %d to %d", o.LogBytes, minLogBytes, maxLogBytes)
 	}
 	if o.MaxDisk != 0 && o.MaxDisk < minMaxDisk {
 		return fmt.Errorf("disk limit of %d bytes: at least %d", o.MaxDisk, minMaxDisk)
@@ -85,15 +90,8 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if o.Fatal == nil {
-		logger := o.Logger
-		o.Fatal = func(err error) {
-			logger.Error("the store cannot go on", "err", err)
-			os.Exit(exitFatal)
-		}
-	}
 	if o.fs == nil {
-		o.fs, o.mapFile = vfs.Default, mapFile
+		o.fs, o.mapFile = systemFS, mmap.Map
 	}
 	if o.memTableSize == 0 {
 		// Who sets a small cache means the tables in memory, too.
@@ -102,16 +100,17 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// pebble returns Pebble's options for a store on fs.
-func (o Options) pebble(fs vfs.FS, lock *pebbledb.Lock) *pebbledb.Options {
+// pebble returns Pebble's options for a store on fs. Fatal is called where Pebble wants the
+// process to end, and must not return.
+func (o Options) pebble(fs vfs.FS, lock *pebbledb.Lock, fatal func(error)) *pebbledb.Options {
 	p := &pebbledb.Options{
 		CacheSize:                   o.CacheBytes - max(o.frontBytes, 0),
 		FormatMajorVersion:          pebbleFormat,
 		FS:                          fs,
 		Lock:                        lock,
-		Logger:                      pebbleLogger{o.Logger, o.Fatal},
+		Logger:                      pebbleLogger{o.Logger, fatal},
 		MaxOpenFiles:                tableFiles(),
-		Merger:                      addMerger,
+		DisableWAL:                  true, // the log is ours
 		MemTableSize:                o.memTableSize,
 		MemTableStopWritesThreshold: memTables,
 		L0StopWritesThreshold:       maxDepth,
@@ -143,5 +142,5 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 
 func (l pebbleLogger) Fatalf(format string, args ...any) {
 	l.fatal(fmt.Errorf(format, args...))
-	panic("pebble: Options.Fatal returned")
+	panic("pebble: fatal returned")
 }

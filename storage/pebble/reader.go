@@ -19,11 +19,17 @@ type ref struct {
 	key  storage.Key
 }
 
+func (x *ref) is(hash uint64, k storage.Key) bool {
+	return x.hash == hash && x.key.DB == k.DB && bytes.Equal(x.key.Name, k.Name)
+}
+
 // reader is a storage.Reader over the announced keys, whose stripes are held. It is used
 // again and again, so that reading allocates nothing.
 type reader struct {
 	e      *Engine
-	refs   []ref // sorted by hash if there are many
+	refs   []ref // as announced
+	at     int   // of refs, the one found last
+	byHash []int // of refs, if there was something to search for
 	all    bool
 	held   stripeSet
 	spaces spaces
@@ -55,9 +61,6 @@ func (r *reader) announce(scope storage.Scope) {
 		r.held.add(stripeOf(hash))
 		r.refs = append(r.refs, ref{hash, k})
 	}
-	if len(r.refs) > fewRefs {
-		slices.SortFunc(r.refs, func(a, b ref) int { return cmp.Compare(a.hash, b.hash) })
-	}
 }
 
 // begin is called when the stripes are held.
@@ -78,6 +81,7 @@ func (r *reader) end() {
 	if cap(r.refs) > maxKept {
 		r.open, r.refs = nil, nil
 	}
+	r.at, r.byHash = 0, nil
 	if r.values = r.values[:0]; cap(r.values) > maxKeptValues {
 		r.values = nil
 	}
@@ -87,7 +91,7 @@ func (r *reader) end() {
 // seen returns a barrier over everything that was read.
 func (r *reader) seen() storage.Barrier {
 	if r.all || r.beyond {
-		return r.e.order.newest(r.e.durability != storage.EverySec)
+		return r.e.newest()
 	}
 	return r.held.newest(&r.e.stripes)
 }
@@ -105,17 +109,41 @@ func (r *reader) find(k storage.Key) (place, error) {
 	return placeOf(space, hash), nil
 }
 
+// announced reports whether k, which has that hash, was announced. Handlers ask for their keys
+// in the order in which they announced them, and often more than once: that needs no search.
 func (r *reader) announced(hash uint64, k storage.Key) bool {
-	i := 0
-	if len(r.refs) > fewRefs {
-		i, _ = slices.BinarySearchFunc(r.refs, hash, func(x ref, hash uint64) int { return cmp.Compare(x.hash, hash) })
+	n := len(r.refs)
+	if n == 0 {
+		return false
 	}
-	for ; i < len(r.refs); i++ {
-		x := &r.refs[i]
-		if x.hash == hash && x.key.DB == k.DB && bytes.Equal(x.key.Name, k.Name) {
+	for _, i := range [...]int{r.at, (r.at + 1) % n} {
+		if r.refs[i].is(hash, k) {
+			r.at = i
 			return true
 		}
-		if len(r.refs) > fewRefs && x.hash != hash {
+	}
+	if n <= fewRefs {
+		return slices.ContainsFunc(r.refs, func(x ref) bool { return x.is(hash, k) })
+	}
+	return r.search(hash, k)
+}
+
+// search is announced for a key that is out of order, among many.
+func (r *reader) search(hash uint64, k storage.Key) bool {
+	if r.byHash == nil {
+		r.byHash = make([]int, len(r.refs))
+		for i := range r.byHash {
+			r.byHash[i] = i
+		}
+		slices.SortFunc(r.byHash, func(a, b int) int { return cmp.Compare(r.refs[a].hash, r.refs[b].hash) })
+	}
+	first, _ := slices.BinarySearchFunc(r.byHash, hash, func(i int, hash uint64) int { return cmp.Compare(r.refs[i].hash, hash) })
+	for _, i := range r.byHash[first:] {
+		switch x := r.refs[i]; {
+		case x.is(hash, k):
+			r.at = i
+			return true
+		case x.hash != hash:
 			return false
 		}
 	}
@@ -294,7 +322,10 @@ func (r *reader) iterate(db int, cursor uint64, from pebbledb.Reader) (*pebbledb
 // scan visits what it covers and closes it.
 func scan(it *pebbledb.Iterator, db, limit int, fn func(storage.Key, storage.Record) bool) (next uint64, err error) {
 	defer func() {
-		if err = errors.Join(err, it.Error(), it.Close()); err != nil {
+		if closed := it.Close(); err == nil { // which is the error of reading, too
+			err = closed
+		}
+		if err != nil {
 			next, err = 0, readError("scan", err)
 		}
 	}()

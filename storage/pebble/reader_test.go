@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -124,5 +125,53 @@ func TestTxn_Rename(t *testing.T) {
 	}
 	if _, found := get(t, e, "from"); found {
 		t.Error("from is still there")
+	}
+}
+
+// Ensure that keys are found without a search by those that ask in the order in which they were
+// announced, as commands do, and found all the same in any other order.
+func TestReader_Find_AnyOrder(t *testing.T) {
+	t.Parallel()
+	e := openTest(t, vfs.NewMem(), Options{})
+	defer func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var scope storage.Scope
+	for i := range 1000 {
+		scope.Keys = append(scope.Keys, storage.Key{Name: fmt.Appendf(nil, "key%d", i%900)})
+	}
+	_, err := e.View(context.Background(), scope, func(sr storage.Reader) error {
+		r := sr.(*reader)
+		for range 2 { // MSETNX looks at all keys before it sets them
+			findAll(t, r, scope.Keys)
+		}
+		announced := func(x ref, k storage.Key) bool { return bytes.Equal(x.key.Name, k.Name) }
+		if !slices.EqualFunc(r.refs, scope.Keys, announced) || r.byHash != nil {
+			t.Error("keys that were asked for in order were sorted, to be searched for")
+		}
+		backward := slices.Clone(scope.Keys)
+		slices.Reverse(backward)
+		findAll(t, r, backward)
+		for _, k := range []storage.Key{{Name: []byte("key900")}, {DB: 1, Name: []byte("key0")}} {
+			if _, err := r.find(k); !errors.Is(err, storage.ErrScope) {
+				t.Errorf("find(%q of database %d) = %v, want ErrScope", k.Name, k.DB, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// findAll asks for each key twice, as a command does that looks first.
+func findAll(t *testing.T, r *reader, keys []storage.Key) {
+	t.Helper()
+	for i := range 2 * len(keys) {
+		if _, err := r.find(keys[i/2]); err != nil {
+			t.Fatalf("find(%q) = %v", keys[i/2].Name, err)
+		}
 	}
 }

@@ -52,7 +52,7 @@ type RepairedDatabase struct {
 //
 // A session is saved with its value and its deadline, or not at all. Where something cannot
 // be read nothing is used that lies beneath, since it may be older: no session that was
-// ended comes back, unless the end itself stood in a damaged part of a log, which the
+// ended comes back, unless the end itself stood in a damaged part of the log, which the
 // report then says. The index and the counters are made anew. An error leaves a folder that
 // no Open takes for a store. ErrManifest says that nothing can be done.
 func Repair(ctx context.Context, dir, to string, opts RepairOptions) (RepairReport, error) {
@@ -107,7 +107,7 @@ func (r *repairer) repair(ctx context.Context, dir, to string) (err error) {
 func (r *repairer) checkTarget(dir, to string) error {
 	files := r.opts.fs
 	if files == nil {
-		files = vfs.Default
+		files = systemFS
 		inside, err := within(dir, to)
 		if err != nil {
 			return err
@@ -174,13 +174,14 @@ func (r *repairer) copyTo(ctx context.Context, to string) (err error) {
 }
 
 // seal gives the new store its format. Without one Open takes it for no store, and so never
-// a part of it for the whole.
+// a part of it for the whole. The log has no frame for it, so it is written out at once.
 func (r *repairer) seal() error {
 	b := r.to.db.NewBatch()
 	return errors.Join(
 		b.Set(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion), nil),
-		r.to.db.Apply(b, pebbledb.Sync),
+		r.to.db.Apply(b, pebbledb.NoSync),
 		b.Close(),
+		r.to.db.Flush(),
 	)
 }
 
@@ -193,18 +194,17 @@ func (r *repairer) begin() error {
 		key := binary.BigEndian.AppendUint64(nil, h.seed.k0)
 		errs = append(errs, b.Set(keySeed, binary.BigEndian.AppendUint64(key, h.seed.k1), nil))
 	}
-	if h.reserved > 0 {
-		errs = append(errs, b.Set(keyRevision, binary.BigEndian.AppendUint64(nil, h.reserved), nil))
-	}
 	if h.seen > 0 {
 		errs = append(errs, saveSeen(b, h.seen))
 	}
-	errs = append(errs, spaces(nil).write(b, h.spaces), r.to.db.Apply(b, pebbledb.Sync), b.Close())
+	errs = append(errs, spaces(nil).write(b, h.spaces), r.to.db.Apply(b, pebbledb.NoSync), b.Close(), r.to.db.Flush())
 	r.dbs = spaces{}
 	for db, space := range h.spaces {
 		r.dbs[space] = db
 	}
-	return errors.Join(append(errs, r.to.loadSeed(), r.to.loadNumbers(), r.to.loadSpaces())...)
+	errs = append(errs, r.to.loadSeed(), r.to.loadNumbers(), r.to.loadSpaces())
+	raise(&r.to.revisions, max(r.to.origin, h.revision+1<<32))
+	return errors.Join(errs...)
 }
 
 // saving is a record on its way.

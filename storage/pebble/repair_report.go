@@ -81,7 +81,4 @@ func (r *repairer) noteHead() {
 	if !h.seedKnown {
 		r.report.Renewed = append(r.report.Renewed, "the key of the hash was lost and drawn anew: a SCAN under way begins again")
 	}
-	if !h.reservedKnown {
-		r.report.Renewed = append(r.report.Renewed, "the revisions begin again at 1")
-	}
 }

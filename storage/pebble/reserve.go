@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"math/rand/v2"
 	"runtime"
 	"strconv"
 	"sync"
@@ -134,7 +133,7 @@ func (r *reserve) write(path string, size int64) (err error) {
 	}
 	// Elsewhere Pebble's Preallocate does nothing. Zeros would take no room on a file
 	// system that compresses.
-	_, err = io.CopyN(f, rand.NewChaCha8([32]byte{}), size)
+	_, err = io.CopyN(f, filler(), size)
 	return err
 }
 
@@ -143,7 +142,8 @@ func (r *reserve) write(path string, size int64) (err error) {
 //   - a compaction may fail at any time, and is stopped before it takes what others need;
 //   - a table in memory that cannot be written out can wait, until memory is full: then
 //     Pebble would make commits wait with their stripes locked, so they are refused before;
-//   - an error in the log, the manifest or any other file ends the process.
+//   - an error in the manifest ends the store, and one in any other file may. The log has its
+//     room before it is written.
 //
 // So when the disk is full the last two get the reserve and try again, piece by piece, but
 // the last three pieces are for the last. A write that failed in part goes on where it ended. A

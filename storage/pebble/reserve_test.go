@@ -68,6 +68,18 @@ func (s *smallFS) left() int64 {
 	return s.leftLocked()
 }
 
+// tables returns how many bytes Pebble's tables have.
+func (s *smallFS) tables() (n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, size := range s.sizes {
+		if strings.HasSuffix(name, ".sst") {
+			n += size
+		}
+	}
+	return n
+}
+
 // leave has somebody else take all but n bytes.
 func (s *smallFS) leave(n int64) {
 	s.mu.Lock()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,7 +25,10 @@ import (
 //	half of keep and reserve     later deadlines
 //	a quarter of keep and reserve    compactions
 //	a quarter of the reserve     deletions, flush, swap, earlier deadlines
-//	nothing                      tables in memory that are written out, and logs: see reserveFS
+//	nothing                      tables in memory that are written out: see reserveFS
+//
+// The log takes no part in it: it has its room before it is written, and grows only while there is
+// room for what makes the store larger.
 //
 // A quota is a second, smaller disk to who grows, who extends and who compacts. The others do
 // not stop at it: what is kept is there to hold them.
@@ -74,7 +76,7 @@ const (
 
 // boundless returns room without an end.
 func boundless() *room {
-	r := &room{}
+	r := &room{over: context.Background()}
 	r.left.Store(unlimited)
 	return r
 }
@@ -106,39 +108,34 @@ func newRoom(dir string, opts *Options) (*room, error) {
 	return r, errors.Join(r.reserve.find(), r.fits())
 }
 
-// startBytes is what opening a store writes beside the manifest and what it finds in the log.
+// startBytes is what opening a store writes beside the manifest.
 const startBytes = 256 << 10
 
 // fits returns ErrFull if there is not even room to open the store: Pebble would write
 // tables until it works, and never return.
 func (r *room) fits() error {
+	if r.reserve.fs == nil {
+		return nil // boundless
+	}
 	names, err := r.reserve.fs.List(r.reserve.dir)
 	if err != nil {
 		return err
 	}
-	newest := map[string]string{} // what was not written out is in the newest log, for the most part
+	newest := ""
 	for _, name := range names {
-		kind := filepath.Ext(name)
 		if strings.HasPrefix(name, "MANIFEST-") {
-			kind = "MANIFEST"
-		}
-		if kind == "MANIFEST" || kind == ".log" {
-			newest[kind] = max(newest[kind], name)
+			newest = max(newest, name)
 		}
 	}
-	sizes := map[string]int64{}
-	for kind, name := range newest {
-		info, err := r.reserve.fs.Stat(r.reserve.fs.PathJoin(r.reserve.dir, name))
+	need := int64(startBytes)
+	if newest != "" {
+		info, err := r.reserve.fs.Stat(r.reserve.fs.PathJoin(r.reserve.dir, newest))
 		if err != nil {
 			return err
 		}
-		sizes[kind] = info.Size()
+		need += info.Size()
 	}
-	repeated, err := journalUsed(r.reserve.fs, r.reserve.dir)
-	if err != nil {
-		return err
-	}
-	need := sizes[".log"] + repeated + max(startBytes+sizes["MANIFEST"], r.spared())
+	need = max(need, r.spared())
 	if left := r.reserve.room(); left < need {
 		return fmt.Errorf("%w: %d bytes are left, and opening takes %d", storage.ErrFull, left, need)
 	}
@@ -160,7 +157,7 @@ func (r *room) take(d demand, n int) error {
 		}
 		return nil
 	}
-	need := 2 * int64(n) // once in the log and once in a table
+	need := 2 * int64(n) // once in a table and, as long as it grows, once in the log
 	if r.left.Add(-need) >= r.bar(d) {
 		return nil
 	}
@@ -207,7 +204,7 @@ func (r *room) chokes() bool {
 	return r.stuck.Load() && r.spare.Load() < 0 || r.cramped.Load() && r.depth.Load() >= maxDepth-memTables
 }
 
-// bare reports whether so little of the reserve is left that what is on its way to the log
+// bare reports whether so little of the reserve is left that the next edit of the manifest
 // might not find room, if somebody else takes the rest of the disk before the next look.
 func (r *room) bare() bool { return !r.reserve.none && r.reserve.held.Load() < r.line(ends) }
 

@@ -3,9 +3,7 @@ package pebble
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -47,11 +45,13 @@ type salvage struct {
 	dir      string
 	files    vfs.FS // as it is
 	view     *salvageFS
-	lock     *pebbledb.Lock // nil if the folder was never opened where it is
+	lock     *pebbledb.Lock // nil if there can be none: see lockExisting
+	unopened bool           // nobody has ever opened the folder where it is
 	db       *pebbledb.DB
 	pebble   *pebbledb.Options
 	tables   []table
 	head     head
+	log      salvagedLog
 	problems []problem // of files, found by inspect
 }
 
@@ -68,7 +68,7 @@ const salvageCache = 32 << 20
 // openSalvage opens a store that exists. Damage to tables shows when they are read.
 func openSalvage(dir string, files vfs.FS, progress func(bytes int)) (_ *salvage, err error) {
 	if files == nil {
-		files = vfs.Default
+		files = systemFS
 		if dir, err = resolve(dir); err != nil {
 			return nil, err
 		}
@@ -77,7 +77,9 @@ func openSalvage(dir string, files vfs.FS, progress func(bytes int)) (_ *salvage
 	if err != nil {
 		return nil, err
 	}
-	s := &salvage{dir: dir, files: files, lock: lock, view: &salvageFS{FS: files, progress: progress}}
+	s := &salvage{dir: dir, files: files, lock: lock}
+	s.unopened = !s.lockFileExists()
+	s.view = &salvageFS{FS: files, memory: vfs.NewMem(), progress: progress}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -87,12 +89,12 @@ func openSalvage(dir string, files vfs.FS, progress func(bytes int)) (_ *salvage
 	s.pebble = Options{
 		CacheBytes: salvageCache,
 		Logger:     silent,
-		Fatal:      func(err error) { panic(err) },
-	}.withDefaults().pebble(s.view, nil)
+	}.withDefaults().pebble(s.view, nil, func(err error) { panic(err) })
 	if err := s.inspect(); err != nil {
 		return nil, err
 	}
-	s.pebble.ReadOnly = true
+	s.pebble.DisableAutomaticCompactions = true
+	s.pebble.DisableTableStats = true
 	s.pebble.DisableConsistencyCheck = true
 	s.pebble.EventListener = &pebbledb.EventListener{
 		DataCorruption: func(pebbledb.DataCorruptionInfo) {}, // the default ends the process
@@ -104,7 +106,10 @@ func openSalvage(dir string, files vfs.FS, progress func(bytes int)) (_ *salvage
 	}
 	s.listTables()
 	s.readHead()
-	return s, s.head.newer
+	if s.head.other == nil {
+		err = s.followLog()
+	}
+	return s, errors.Join(s.head.other, err)
 }
 
 // close releases the store.
@@ -115,8 +120,7 @@ func (s *salvage) close() (err error) {
 	if s.lock != nil {
 		return errors.Join(err, s.lock.Close())
 	}
-	if s.db != nil && s.lockFileExists() {
-		// Nobody had opened the folder before, but somebody has now.
+	if s.db != nil && s.unopened && s.lockFileExists() {
 		err = errors.Join(err, fmt.Errorf("%w: somebody opened it meanwhile; try again when that is over", ErrLocked))
 	}
 	return err
@@ -130,15 +134,18 @@ func (s *salvage) lockFileExists() bool {
 const lockFile = "LOCK"
 
 // lockExisting takes a folder that must be a store. If there is no lock file, nobody has
-// the folder open, and none is made: a copy or a read-only disk stays as it is. Then the
-// lock is nil.
+// the folder open, and none is made: a copy stays as it is. Nobody has a folder open that is on a
+// disk for reading only. Then the lock is nil.
 func lockExisting(files vfs.FS, dir string) (*pebbledb.Lock, error) {
 	names, err := files.List(dir)
 	if err != nil {
 		return nil, err
 	}
 	if !slices.ContainsFunc(names, ofStore) {
-		return nil, ErrNoStore
+		return nil, noStore(names)
+	}
+	if err := otherFormat(names); err != nil {
+		return nil, err
 	}
 	err = checkFolder(names)
 	if errors.Is(err, ErrDamaged) {
@@ -162,17 +169,13 @@ func ofStore(name string) bool {
 	return strings.HasPrefix(name, manifestMarker) || kindOf(name) == contentFile
 }
 
-// inspect looks at the files as Open does. Without the list of tables it is over. A log that
-// the disk does not give back is read in part, see readFile.
-func (s *salvage) inspect() (err error) {
-	s.view.known, s.problems, err = inspect(s.files, s.dir, s.pebble)
+// inspect looks at the files as Open does. Without the list of tables it is over.
+func (s *salvage) inspect() error {
+	found, err := inspect(s.files, s.dir, s.pebble)
 	if err != nil {
-		var path *fs.PathError
-		if !errors.As(err, &path) || filepath.Ext(path.Path) != ".log" || errors.Is(err, fs.ErrPermission) {
-			return err
-		}
-		s.problems = append(s.problems, problem{filepath.Base(path.Path), "cannot be read: " + reason(path.Err)})
+		return err
 	}
+	s.problems = found.problems
 	for _, p := range s.problems {
 		if strings.HasPrefix(p.file, manifestMarker) || strings.HasPrefix(p.file, "MANIFEST-") {
 			return fmt.Errorf("%w: %v", ErrManifest, p)

@@ -1,7 +1,6 @@
 package pebble
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,21 +14,18 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// errReadOnly is what salvageFS says to whoever wants to change something.
+// errReadOnly is what salvageFS says to whoever wants to change a file.
 var errReadOnly = errors.New("the folder is only read")
 
-// salvageFS shows Pebble a folder that may be damaged, and nothing changes it. Logs appear
-// without what cannot be read, because Pebble would refuse them or, worse, take the damage
-// for their end. Pebble's OPTIONS files do not appear, and the marker of its format always
-// does: without them no session is lost.
+// salvageFS shows Pebble a folder that may be damaged, and nothing changes it: what Pebble makes is
+// in memory, and what it removes stays. Pebble's OPTIONS files do not appear, nor its own
+// logs, which are empty, and the marker of its format always does: without them no session is lost.
 type salvageFS struct {
 	vfs.FS
-	known    marks
-	newest   uint64 // number of the newest log
+	memory   *vfs.MemFS // what was made, by names without the folder
 	progress func(bytes int)
 
 	mu   sync.Mutex
-	logs []logScan // that were opened, which is those that are not yet in tables
 	last blockRead // of tables
 	bad  map[blockRead]bool
 }
@@ -82,20 +78,27 @@ func (s *salvageFS) begin(r blockRead) (bad bool) {
 	return s.bad[r]
 }
 
-// logScan is what a log held.
-type logScan struct {
-	name   string
-	size   int64
-	damage []stretch
-}
-
 func (s *salvageFS) Unwrap() vfs.FS { return s.FS }
 
-func (s *salvageFS) Create(string, vfs.DiskWriteCategory) (vfs.File, error) { return nil, errReadOnly }
-func (s *salvageFS) Link(string, string) error                              { return errReadOnly }
-func (s *salvageFS) Remove(string) error                                    { return errReadOnly }
-func (s *salvageFS) RemoveAll(string) error                                 { return errReadOnly }
-func (s *salvageFS) Rename(string, string) error                            { return errReadOnly }
+func (s *salvageFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	return s.memory.Create(filepath.Base(name), category)
+}
+
+func (s *salvageFS) Rename(oldname, newname string) error {
+	return s.memory.Rename(filepath.Base(oldname), filepath.Base(newname))
+}
+
+func (s *salvageFS) Remove(name string) error {
+	if err := s.memory.Remove(filepath.Base(name)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func (s *salvageFS) Link(string, string) error          { return errReadOnly }
+func (s *salvageFS) RemoveAll(string) error             { return errReadOnly }
+func (s *salvageFS) MkdirAll(string, fs.FileMode) error { return nil }
+func (s *salvageFS) OpenDir(string) (vfs.File, error)   { return s.memory.OpenDir("") }
 
 func (s *salvageFS) OpenReadWrite(string, vfs.DiskWriteCategory, ...vfs.OpenOption) (vfs.File, error) {
 	return nil, errReadOnly
@@ -104,8 +107,6 @@ func (s *salvageFS) OpenReadWrite(string, vfs.DiskWriteCategory, ...vfs.OpenOpti
 func (s *salvageFS) ReuseForWrite(string, string, vfs.DiskWriteCategory) (vfs.File, error) {
 	return nil, errReadOnly
 }
-
-func (s *salvageFS) MkdirAll(string, fs.FileMode) error { return errReadOnly }
 
 // Lock gives Pebble a lock of no use: whoever made s holds the real one.
 func (s *salvageFS) Lock(string) (io.Closer, error) { return noLock{}, nil }
@@ -116,47 +117,29 @@ func (noLock) Close() error { return nil }
 
 func (s *salvageFS) List(dir string) ([]string, error) {
 	names, err := s.FS.List(dir)
-	names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, "OPTIONS-") })
+	names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, "OPTIONS-") || filepath.Ext(name) == ".log" })
 	if !slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, formatMarker) }) {
 		names = append(names, fmt.Sprintf("%s000001.%03d", formatMarker, pebbleFormat))
-	}
-	for _, name := range names {
-		if n, log, ok := parseSynced(name); ok && log {
-			s.newest = max(s.newest, n)
-		}
 	}
 	return names, err
 }
 
+func (s *salvageFS) Stat(name string) (vfs.FileInfo, error) {
+	if info, err := s.memory.Stat(filepath.Base(name)); err == nil {
+		return info, nil
+	}
+	return s.FS.Stat(name)
+}
+
 func (s *salvageFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
-	if number, log, ok := parseSynced(filepath.Base(name)); ok && log {
-		b, err := s.readLog(name, number)
-		if err != nil || b != nil {
-			return logFile{bytes.NewReader(b)}, err
-		}
+	if f, err := s.memory.Open(filepath.Base(name), opts...); err == nil {
+		return f, nil
 	}
 	f, err := s.FS.Open(name, opts...)
 	if err != nil {
 		return nil, err
 	}
 	return &tableFile{File: f, fs: s, path: name}, nil
-}
-
-// readLog returns what Pebble is to read in place of a log, or nil if that is in order.
-func (s *salvageFS) readLog(name string, number uint64) ([]byte, error) {
-	b, whole, err := readDamaged(s.FS, name)
-	if err != nil {
-		return nil, err
-	}
-	safe, _ := findMark(s.known.logs, number)
-	used, damage := salvageLog(b, number, safe, number == s.newest)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.logs = append(s.logs, logScan{filepath.Base(name), int64(len(b)), damage})
-	if len(damage) == 0 && whole {
-		return nil, nil
-	}
-	return cleanLog(b, number, used), nil
 }
 
 // readFile reads a file.
@@ -209,17 +192,3 @@ func (f *tableFile) ReadAt(p []byte, off int64) (int, error) {
 	f.fs.progress(n)
 	return n, err
 }
-
-// logFile is a log in memory, as Pebble reads it.
-type logFile struct{ *bytes.Reader }
-
-func (logFile) Close() error                          { return nil }
-func (logFile) Write([]byte) (int, error)             { return 0, errReadOnly }
-func (logFile) WriteAt([]byte, int64) (int, error)    { return 0, errReadOnly }
-func (logFile) Preallocate(int64, int64) error        { return errReadOnly }
-func (logFile) Sync() error                           { return nil }
-func (logFile) SyncTo(int64) (fullSync bool, _ error) { return false, nil }
-func (logFile) SyncData() error                       { return nil }
-func (logFile) Prefetch(int64, int64) error           { return nil }
-func (logFile) Fd() uintptr                           { return vfs.InvalidFd }
-func (logFile) Stat() (vfs.FileInfo, error)           { return nil, errReadOnly }

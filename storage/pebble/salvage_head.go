@@ -4,10 +4,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	pebbledb "github.com/cockroachdb/pebble/v2"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -16,15 +18,16 @@ type head struct {
 	seed     seed
 	fence    ttl.Instant
 	seen     ttl.Instant
-	reserved uint64
+	followed wal.LSN
+	revision uint64 // no higher one was used
 	spaces   spaces
 	counts   map[uint16]storage.Count
 
 	// What could be read, or is rightly absent.
-	seedKnown, fenceKnown, reservedKnown, spacesKnown, countsKnown bool
+	seedKnown, fenceKnown, followedKnown, revisionKnown, spacesKnown, countsKnown bool
 
 	problems []Problem
-	newer    error // the store is of a newer format
+	other    error // the store is of another format
 }
 
 // readHead reads the head key by key, so that one that is lost does not take the others
@@ -32,9 +35,7 @@ type head struct {
 func (s *salvage) readHead() {
 	h := &s.head
 	if b, ok := s.number(keyFormat, 4, "format", "the version of the format", true); ok {
-		if v := binary.BigEndian.Uint32(b); v > formatVersion {
-			h.newer = fmt.Errorf("%w: it has format %d, and this one reads up to %d", ErrNewerFormat, v, formatVersion)
-		}
+		h.other = checkFormat(binary.BigEndian.Uint32(b))
 	}
 	b, ok := s.number(keySeed, 16, "seed", "the key of the hash that gives each session its position", true)
 	if h.seedKnown = ok; ok {
@@ -47,9 +48,13 @@ func (s *salvage) readHead() {
 	if b, ok = s.number(keySeen, 8, "clock", "the time to which the clock had come", false); ok && b != nil {
 		h.seen = ttl.Instant(binary.BigEndian.Uint64(b))
 	}
-	b, ok = s.number(keyRevision, 8, "revision", "the highest revision in use", false)
-	if h.reservedKnown = ok; ok && b != nil {
-		h.reserved = binary.BigEndian.Uint64(b)
+	b, ok = s.number(keyFollowed, 8, "followed", "up to where the log was followed", true)
+	if h.followedKnown = ok; ok {
+		h.followed = wal.LSN(binary.BigEndian.Uint64(b))
+	}
+	b, ok = s.number(keyRevision, 8, "revision", "the highest revision in use", true)
+	if h.revisionKnown = ok; ok {
+		h.revision = binary.BigEndian.Uint64(b)
 	}
 	s.readSpaces()
 	s.readCounts()
@@ -109,8 +114,13 @@ func (s *salvage) readSpaces() {
 	}
 }
 
-// engine returns enough of an engine to read what exists once for each number.
-func (s *salvage) engine() *Engine { return &Engine{db: s.db} }
+// engine returns enough of an engine to read what exists once for each number, and to make changes
+// again.
+func (s *salvage) engine() *Engine {
+	e := newEngine(Options{Logger: slog.New(slog.DiscardHandler), frontBytes: -1}, nil)
+	e.db = s.db
+	return e
+}
 
 func (s *salvage) readCounts() {
 	h := &s.head

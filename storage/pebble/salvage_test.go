@@ -19,6 +19,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -38,6 +39,7 @@ type session struct {
 
 const (
 	pastSessions = 4000
+	pastLogged   = 3 * (pastSessions/30 + 1) // changes that only the log has
 	pastNow      = ttl.Instant(1_000_000)
 )
 
@@ -57,7 +59,8 @@ func soundPast(t testing.TB) *past {
 func livePast(t testing.TB, fs vfs.FS) *past {
 	t.Helper()
 	h := &past{fs, map[string]session{}, map[string]bool{}}
-	e := openStill(t, fs)
+	m := &mapped{}
+	e := openStill(t, fs, m)
 	rng := rand.New(rand.NewPCG(1, 2))
 	each := func(from, step int, fn func(i int, tx storage.Txn, k storage.Key)) {
 		for i := from; i < pastSessions; i += step {
@@ -102,30 +105,45 @@ func livePast(t testing.TB, fs vfs.FS) *past {
 	each(1, 10, end)
 	each(2, 10, put)
 	each(3, 10, touch)
-	if err := e.db.Flush(); err != nil {
+	if err := e.checkpoint(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	each(4, 30, end)
 	each(5, 30, put)
 	each(6, 30, touch)
-	closeTest(t, e)
-	return h
+	checkStore(t, e)
+	syncTo(t, e, storage.Everything)
+	killed := h.clone(t) // the log has what came since the checkpoint
+	writeAll(t, killed.fs, killed.fs.PathJoin(testDir, "log.mark"), m.clone().b)
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return killed
+}
+
+// settle brings to the tables what only the log has.
+func (h *past) settle(t testing.TB) {
+	t.Helper()
+	if err := openStill(t, h.fs, &mapped{}).Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // openStill opens the store on fs as Open does, but nothing is compacted unless asked for,
 // and then into tables of about a quarter of a megabyte.
-func openStill(t testing.TB, fs vfs.FS) *Engine {
+func openStill(t testing.TB, fs vfs.FS, m *mapped) *Engine {
 	t.Helper()
-	opts := Options{fs: fs, Fatal: func(err error) { panic(err) }, memTableSize: 8 << 20}.withDefaults()
+	opts := Options{fs: fs, mapFile: m.open, bootID: 1, OnFailure: func(err error) { panic(err) }, memTableSize: 8 << 20}.withDefaults()
 	lock, err := lockFolder(fs, testDir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	e := newEngine(opts, lock)
 	e.home = newHome(fs, testDir)
+	e.room.memTable = int64(opts.memTableSize)
 	e.stop = func() {}
-	e.synced = openSynced(fs, testDir, marks{}, opts.Logger)
-	p := opts.pebble(walFS{FS: fs, dir: &folder{}, demand: &e.flusher.demand, synced: e.synced, fail: opts.Fatal}, lock)
+	e.compactions = newCompactions(opts.Clock) // Pebble does not ask it
+	p := opts.pebble(treeFS{fs, &folder{}, e.syncLog, e.fail}, lock, opts.OnFailure)
 	p.DisableAutomaticCompactions = true
 	for i := range p.TargetFileSizes {
 		p.TargetFileSizes[i] = 256 << 10
@@ -133,7 +151,8 @@ func openStill(t testing.TB, fs vfs.FS) *Engine {
 	if e.db, err = pebbledb.Open(testDir, p); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.load(); err != nil {
+	config := opts.logConfig(testDir)
+	if err := errors.Join(e.load(config), e.openLog(config)); err != nil {
 		t.Fatal(err)
 	}
 	return e
@@ -169,7 +188,7 @@ func writeAll(t testing.TB, fs vfs.FS, name string, b []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Write(b); err != nil {
+	if _, err := f.Write(slices.Clone(b)); err != nil { // a file may do with it what it likes
 		t.Fatal(err)
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
@@ -203,14 +222,6 @@ func (h *past) files(t testing.TB, pattern string) (names []string) {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// log returns the name of the log that holds the newest changes.
-func (h *past) log(t testing.TB) string {
-	t.Helper()
-	s := h.open(t)
-	defer func() { _ = s.close() }()
-	return s.view.logs[len(s.view.logs)-1].name
 }
 
 // open opens what is left of the store.
@@ -261,24 +272,30 @@ func (h *past) table(t testing.TB, level, i int) (string, *sstable.Layout) {
 // raw writes to the store behind the engine's back.
 func (h *past) raw(t testing.TB, fn func(b *pebbledb.Batch) error) {
 	t.Helper()
-	opts := Options{fs: h.fs, Fatal: func(err error) { panic(err) }}.withDefaults()
-	db, err := pebbledb.Open(testDir, opts.pebble(h.fs, nil))
+	opts := Options{fs: h.fs, OnFailure: func(err error) { panic(err) }}.withDefaults()
+	db, err := pebbledb.Open(testDir, opts.pebble(h.fs, nil, opts.OnFailure))
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := db.NewBatch()
-	if err := errors.Join(fn(b), b.Commit(pebbledb.Sync), db.Close()); err != nil {
+	if err := errors.Join(fn(b), b.Commit(pebbledb.NoSync), db.Flush(), db.Close()); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// some returns the place, name and entry of a session with a deadline, the n-th in order.
+// some returns the place, name and entry of a session with a deadline that the log has nothing of,
+// the n-th in order.
 func (h *past) some(t testing.TB, n int) (p place, name []byte, x entry) {
 	t.Helper()
 	s := h.open(t)
 	defer func() { _ = s.close() }()
 	_, _, err := s.walk(context.Background(), func(f *found) error {
-		if f.judge(&s.head) == whole && f.entry.deadline != ttl.Never {
+		var i int
+		if _, err := fmt.Sscanf(string(f.name), "session-%06d", &i); err != nil {
+			return err
+		}
+		logged := i%30 == 4 || i%30 == 5 || i%30 == 6
+		if f.judge(&s.head) == whole && f.entry.deadline != ttl.Never && !logged {
 			if n--; n == 0 {
 				p, name, x = f.place, bytes.Clone(f.name), f.entry
 			}
@@ -291,123 +308,20 @@ func (h *past) some(t testing.TB, n int) (p place, name []byte, x entry) {
 	return p, name, x
 }
 
-// Ensure that a log is read around its damage, and only as far as it was safe.
-func TestSalvageLog(t *testing.T) {
-	t.Parallel()
-	h := soundPast(t)
-	name := h.log(t)
-	number, _, _ := parseSynced(name)
-	b := readAll(t, h.fs, h.fs.PathJoin(testDir, name))
-	pieces, closed := readPieces(b, number, nil)
-	if len(pieces) != 1 || !closed || pieces[0].from != 0 || pieces[0].end < 4*chunkBlock {
-		t.Fatalf("an intact log: closed %v, %+v", closed, pieces)
-	}
-	all := usedRecords(b, number, pieces[0].end)
-	end := pieces[0].end
-	open := slices.Clone(b)
-	clear(open[end-logHead:]) // as if it had not been closed
-	const block = chunkBlock
-	tests := []struct {
-		name   string
-		log    []byte
-		flip   []int64 // offsets
-		cut    int64
-		safe   int64
-		newest bool
-		damage int   // stretches
-		lost   int64 // most bytes that may be lost
-	}{
-		{name: "closed", log: b, newest: true},
-		{name: "open", log: open, safe: end - logHead, newest: true},
-		{name: "flip", log: b, flip: []int64{1000}, newest: true, damage: 1, lost: 2 * block},
-		{name: "two flips", log: b, flip: []int64{1000, 3*block + 10}, newest: true, damage: 2, lost: 4 * block},
-		{name: "flip in the last block", log: b, flip: []int64{end - 100}, safe: end, newest: true, damage: 1, lost: block},
-		{name: "flip in an open log", log: open, flip: []int64{block + 10}, safe: 3 * block, newest: true, damage: 1, lost: 2 * block},
-		{name: "hole behind what is safe", log: open, flip: []int64{3*block + 10}, safe: 2 * block, newest: true, lost: end},
-		{name: "damage, then a hole", log: open, flip: []int64{100, 3*block + 10}, safe: 2 * block, newest: true, damage: 1, lost: end},
-		{name: "cut", log: b, cut: 2 * block, safe: end, newest: true, damage: 1, lost: end},
-		{name: "cut and nobody knows", log: b, cut: 2 * block, newest: true, lost: end},
-		{name: "cut and not the newest", log: b, cut: 2*block + 10, damage: 1, lost: end},
-		{name: "first byte", log: b, flip: []int64{0}, safe: end, newest: true, damage: 1, lost: 2 * block},
-		{name: "not there", log: nil, safe: end, newest: true, damage: 1, lost: end},
-	}
-	for _, tt := range tests {
-		c := slices.Clone(tt.log)
-		for _, at := range tt.flip {
-			c[at] ^= 0x10
-		}
-		if tt.cut > 0 {
-			c = c[:tt.cut]
-		}
-		used, damage := salvageLog(c, number, tt.safe, tt.newest)
-		records := usedRecords(c, number, used)
-		if len(damage) != tt.damage {
-			t.Errorf("%s: damage %v, want %d", tt.name, damage, tt.damage)
-		}
-		next := 0 // each record is one of the intact log, in order
-		var kept int64
-		for _, r := range records {
-			for next < len(all) && !bytes.Equal(all[next], r) {
-				next++
-			}
-			kept += int64(len(r)) + logHead
-			if next++; next > len(all) {
-				t.Fatalf("%s: a record that nobody wrote", tt.name)
-			}
-		}
-		if lost := end - kept; lost > tt.lost+block {
-			t.Errorf("%s: %d of %d bytes are lost", tt.name, lost, end)
-		}
-	}
-}
-
-// usedRecords returns the readable records up to an offset.
-func usedRecords(log []byte, number uint64, used int64) (records [][]byte) {
-	readPieces(log, number, func(at int64, r []byte) {
-		if at < used {
-			records = append(records, bytes.Clone(r))
-		}
-	})
-	return records
-}
-
-// Ensure that bytes in a value that look like a chunk are not taken for one, when the chunk
-// that holds them cannot be read.
-func TestSalvageLog_Forged(t *testing.T) {
-	t.Parallel()
-	const number = 7
-	chunk := func(payload []byte) []byte {
-		c := make([]byte, logHead, logHead+len(payload))
-		c = append(c, payload...)
-		binary.LittleEndian.PutUint16(c[4:], uint16(len(payload)))
-		c[6] = chunkWhole + logChunks
-		binary.LittleEndian.PutUint32(c[7:], number)
-		binary.LittleEndian.PutUint32(c, chunkSum(c[6:]))
-		return c
-	}
-	forged := chunk([]byte("end the session of somebody"))
-	b := chunk(append(make([]byte, 100), forged...))
-	if records := usedRecords(b, number, int64(len(b))); len(records) != 1 {
-		t.Fatalf("%d records in an intact log", len(records))
-	}
-	b[20] ^= 1
-	used, damage := salvageLog(b, number, int64(len(b)), true)
-	if used != 0 || len(damage) != 1 || len(usedRecords(b, number, int64(len(b)))) != 0 {
-		t.Errorf("used up to %d, damage %v", used, damage)
-	}
-}
-
 // Ensure that nothing can be changed through the view of a damaged store.
 func TestSalvageFS_ReadOnly(t *testing.T) {
 	t.Parallel()
-	s := &salvageFS{FS: vfs.NewMem()}
+	s := &salvageFS{FS: vfs.NewMem(), memory: vfs.NewMem()}
 	writeAll(t, s.FS, "a", []byte("kept"))
-	_, create := s.Create("b", vfs.WriteCategoryUnspecified)
+	f, err := s.Create("b", vfs.WriteCategoryUnspecified)
+	if err := errors.Join(err, f.Close(), s.Rename("b", "c"), s.Remove("a"), s.MkdirAll("d", 0o700)); err != nil {
+		t.Error(err)
+	}
 	_, open := s.OpenReadWrite("a", vfs.WriteCategoryUnspecified)
 	_, reuse := s.ReuseForWrite("a", "b", vfs.WriteCategoryUnspecified)
 	for what, err := range map[string]error{
-		"Create": create, "OpenReadWrite": open, "ReuseForWrite": reuse, "Link": s.Link("a", "b"),
-		"Remove": s.Remove("a"), "RemoveAll": s.RemoveAll("a"), "Rename": s.Rename("a", "b"), "MkdirAll": s.MkdirAll("b", 0o700),
+		"OpenReadWrite": open, "ReuseForWrite": reuse, "Link": s.Link("a", "b"),
+		"RemoveAll": s.RemoveAll("a"), "Rename": s.Rename("a", "b"),
 	} {
 		if err == nil {
 			t.Errorf("%s was allowed", what)
@@ -416,4 +330,49 @@ func TestSalvageFS_ReadOnly(t *testing.T) {
 	if names, _ := s.FS.List(""); len(names) != 1 || string(readAll(t, s.FS, "a")) != "kept" {
 		t.Errorf("the folder has %v", names)
 	}
+}
+
+// pastFrame is a frame of the log that the tables do not have.
+type pastFrame struct {
+	file           string
+	from, used, to int64 // in the file: behind used it is filled up
+	names          []string
+	kinds          []changeKind
+}
+
+// frames returns the frames that the tables do not have.
+func (h *past) frames(t testing.TB) (list []pastFrame) {
+	t.Helper()
+	config := wal.Config{FS: logFS{FS: h.fs, readOnly: true}, Dir: testDir, Segments: wal.MaxSegments}
+	files := map[wal.LSN]string{} // by their beginning
+	size := wal.LSN(0)
+	for _, name := range h.files(t, "log.*[0-9]") {
+		b := readAll(t, h.fs, h.fs.PathJoin(testDir, name))
+		begin := wal.LSN(binary.LittleEndian.Uint64(b[32:]))
+		files[begin], size = name, wal.LSN(len(b))
+	}
+	_, err := wal.Inspect(config, 0, func(f wal.Frame) error {
+		begin := f.LSN / size * size
+		x := pastFrame{file: files[begin], to: int64(f.LSN - begin)}
+		n := int64(wal.HeaderSize + len(f.Payload))
+		x.from = (x.to - n) &^ 7
+		x.used = x.from + n
+		list = append(list, x)
+		return eachChange(f.Payload, func(c *logged) error {
+			x := &list[len(list)-1]
+			x.names, x.kinds = append(x.names, string(c.name)), append(x.kinds, c.kind)
+			return nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// log returns the name of the segment that holds the newest changes.
+func (h *past) log(t testing.TB) string {
+	t.Helper()
+	frames := h.frames(t)
+	return frames[len(frames)-1].file
 }

@@ -3,11 +3,9 @@ package pebble
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 
 	pebbledb "github.com/cockroachdb/pebble/v2"
 
-	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -35,7 +33,7 @@ func (e *Engine) moveTime(ctx context.Context, now ttl.Instant) error {
 			return err
 		}
 	}
-	if err := e.await(ctx, storage.Barrier{Disk: e.order.issued.Load()}); err != nil {
+	if err := e.await(ctx, e.logEnd()); err != nil {
 		return err
 	}
 	x.last = now
@@ -52,8 +50,12 @@ func (e *Engine) keepSeen() error {
 }
 
 func (e *Engine) writeSeen(now ttl.Instant) error {
+	if _, err := e.append(appendSeen(newFrame(nil), now), e.commits.RLocker()); err != nil {
+		return err
+	}
+	defer e.commits.RUnlock()
 	b := e.db.NewBatch()
-	if err := errors.Join(saveSeen(b, now), e.applySwept(b, nil)); err != nil {
+	if err := e.apply(b, saveSeen(b, now)); err != nil {
 		return err
 	}
 	e.index.seen.Store(int64(now))

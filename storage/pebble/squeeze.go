@@ -38,7 +38,7 @@ func (e *Engine) squeeze() {
 		switch {
 		case isFull(err): // of none
 			s.pause.Store(squeezePause)
-		case err != nil && r.over.Err() == nil:
+		case err != nil && e.compactions.over.Err() == nil:
 			e.logger.Error("compact in the background", "err", err)
 		}
 	})
@@ -80,5 +80,5 @@ func (e *Engine) worthMerging() ([][]byte, error) {
 
 // merge has Pebble merge the tables of a key, from the first level to the last.
 func (e *Engine) merge(key []byte) error {
-	return e.db.Compact(e.room.over, key, append(bytes.Clone(key), 0), false)
+	return e.db.Compact(e.compactions.over, key, append(bytes.Clone(key), 0), false)
 }

@@ -31,6 +31,10 @@ func TestSqueeze_NarrowRoom(t *testing.T) {
 	if err := e.db.Flush(); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "Pebble has merged what it wants to, and removed what it merged", func() bool {
+		m, total := e.db.Metrics(), e.db.Metrics().Total()
+		return m.Compact.NumInProgress == 0 && fs.tables() == total.TablesSize
+	})
 	leaveRoom(e, fs, e.room.floor()+512<<10)
 	defer keepMoving(clock)()
 	eventually(t, "space is given back", func() bool {

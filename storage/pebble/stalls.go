@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -13,15 +14,17 @@ import (
 )
 
 // stalls makes changes wait while Pebble's tables in memory are full, or too many wait on the
-// disk to be merged. Pebble would do that itself, in the middle of a commit: what lies under
-// its stripes could not even be read then, and on a disk that has just become full it could
-// not be refused any more. A few that are on their way when it begins still wait there.
+// disk to be merged, or the log is nearly full of what the tree has not followed. Pebble and the
+// log would do that themselves, in the middle of a commit: what lies under its stripes could not
+// even be read then, and on a disk that has just become full it could not be refused any more. A
+// few that are on their way when it begins still wait there.
 type stalls struct {
 	e     *Engine
 	quiet ttl.Instant // when the silence ends
 	every int64       // bytes that may be applied between two looks at Pebble
 
-	applied atomic.Int64 // bytes since the last look
+	applied   atomic.Int64 // bytes since the last look
+	unflushed atomic.Bool  // the last flush failed
 
 	mu      sync.Mutex
 	waiting int
@@ -41,6 +44,7 @@ func (s *stalls) listen(l *pebbledb.EventListener) {
 	flushed, compacted := l.FlushEnd, l.CompactionEnd
 	l.FlushEnd = func(info pebbledb.FlushInfo) {
 		flushed(info)
+		s.unflushed.Store(info.Err != nil)
 		s.move()
 	}
 	l.CompactionEnd = func(info pebbledb.CompactionInfo) {
@@ -60,7 +64,10 @@ func (s *stalls) wait(ctx context.Context) error {
 	}
 	for waited := false; ; waited = true {
 		moved := s.next()
-		if !s.e.jammed() {
+		if due, _ := s.e.logFills(); due {
+			s.e.wantCheckpoint()
+		}
+		if !s.e.waits() {
 			s.applied.Store(0)
 			if waited {
 				s.end()
@@ -68,7 +75,7 @@ func (s *stalls) wait(ctx context.Context) error {
 			return s.e.ready(ctx)
 		}
 		if !waited {
-			s.begin("tables wait to be written or merged")
+			s.begin("tables wait to be written or merged, or the log for a checkpoint")
 		}
 		select {
 		case <-moved:
@@ -77,7 +84,7 @@ func (s *stalls) wait(ctx context.Context) error {
 			return ctx.Err()
 		case <-s.e.room.over.Done():
 			s.end()
-			return storage.ErrClosed
+			return cmp.Or(s.e.failed(), storage.ErrClosed)
 		}
 	}
 }
@@ -133,4 +140,13 @@ func (e *Engine) jammed() bool {
 	}
 	w := e.written()
 	return w.pending >= memTables*r.memTable || w.depth >= maxDepth
+}
+
+// waits reports whether changes have to wait for Pebble or for a checkpoint.
+func (e *Engine) waits() bool {
+	if e.jammed() {
+		return true
+	}
+	_, full := e.logFills()
+	return full && !e.room.stuck.Load() && !e.room.crowds()
 }

@@ -26,8 +26,8 @@ func openTest(t testing.TB, fs vfs.FS, opts Options) *Engine {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
-	if opts.Fatal == nil {
-		opts.Fatal = func(err error) { panic(err) }
+	if opts.OnFailure == nil {
+		opts.OnFailure = func(err error) { t.Error(err) }
 	}
 	e, err := Open(testDir, opts)
 	if err != nil {
@@ -42,6 +42,15 @@ func closeTest(t testing.TB, e *Engine) {
 	if err := e.Close(); err != nil {
 		t.Errorf("Close: %v", err)
 	}
+}
+
+// openAndClose opens and closes the store in a folder of the disk.
+func openAndClose(dir string) error {
+	e, err := Open(dir, Options{CacheBytes: 1 << 20, MaxDisk: minMaxDisk})
+	if err != nil {
+		return err
+	}
+	return e.Close()
 }
 
 func keyOf(name string) storage.Key { return storage.Key{Name: []byte(name)} }
@@ -146,8 +155,8 @@ func checkStore(t testing.TB, e *Engine) (stale int) {
 			if x.deadline != ttl.Never && x.indexed < e.index.saved {
 				t.Errorf("%q is filed at %d, below the saved fence %d", name, x.indexed, e.index.saved)
 			}
-			if x.revision > e.revisions.last.Load() {
-				t.Errorf("%q has revision %d, the newest is %d", name, x.revision, e.revisions.last.Load())
+			if x.revision > e.revisions.Load() {
+				t.Errorf("%q has revision %d, the newest is %d", name, x.revision, e.revisions.Load())
 			}
 		case prefixValue:
 			if _, ok := keys[string(prefixEntry)+key[1:]]; !ok {
@@ -259,7 +268,7 @@ func TestEngine_Closed(t *testing.T) {
 	_, _, sweep := e.Sweep(ctx, 1, 1)
 	for what, err := range map[string]error{
 		"View": view, "Update": update, "Sweep": sweep,
-		"Sync": e.Sync(ctx, storage.Barrier{}), "Close": e.Close(),
+		"Sync": e.Sync(ctx, 0), "Close": e.Close(),
 	} {
 		if !errors.Is(err, storage.ErrClosed) {
 			t.Errorf("%s: %v, want %v", what, err, storage.ErrClosed)

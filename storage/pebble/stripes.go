@@ -15,9 +15,10 @@ const (
 // stripe serialises the updates of the keys whose hash begins with its number.
 type stripe struct {
 	sync.RWMutex
-	// newest covers every change of the stripe's records. It is written under Lock.
+	// newest covers every change of the stripe's records that replies wait for. It is written
+	// under Lock.
 	newest storage.Barrier
-	_      [64 - 24 - 16]byte // one cache line each
+	_      [64 - 24 - 8]byte // one cache line each
 }
 
 type stripes [stripeCount]stripe
@@ -58,7 +59,7 @@ func runlockStripe(s *stripe) { s.RUnlock() }
 func (s *stripeSet) newest(in *stripes) (b storage.Barrier) {
 	for w, word := range s {
 		for ; word != 0; word &= word - 1 {
-			b = b.Join(in[w*64+bits.TrailingZeros64(word)].newest)
+			b = max(b, in[w*64+bits.TrailingZeros64(word)].newest)
 		}
 	}
 	return b

@@ -31,6 +31,7 @@ type index struct {
 	fence atomic.Int64 // ttl.Instant; moved by the sweeper
 	ahead atomic.Int64 // ttl.Instant; no entry at the fence or later comes due before
 	seen  atomic.Int64 // ttl.Instant; as on disk, changed by the sweeper
+	swept atomic.Int64 // records that were removed since the store was opened
 
 	mu    sync.Mutex  // held until the batch that changes saved is applied
 	low   ttl.Instant // lowest entry filed below the fence since the sweep began; Never if none
@@ -42,9 +43,19 @@ type index struct {
 	batch  []filed // the window
 	keys   []byte  // the memory of batch
 	key    []byte  // scratch
+	frame  []byte  // scratch
 
 	last ttl.Instant // when the last sweep was; seen at first
 }
+
+// begin has the sweeper begin where something may lie.
+func (x *index) begin() {
+	x.fence.Store(int64(x.saved))
+	x.from = appendIndexStart(nil, x.saved)
+}
+
+// Swept implements storage.SweepReporter.
+func (e *Engine) Swept() int64 { return e.index.swept.Load() }
 
 // line returns the fence. Whoever compares with it holds the stripe of the record.
 func (x *index) line() ttl.Instant { return ttl.Instant(x.fence.Load()) }
@@ -107,7 +118,7 @@ func (e *Engine) Sweep(ctx context.Context, now ttl.Instant, budget int) (n int,
 	}()
 	n, err = e.sweepDue(ctx, it, now, budget)
 	if err == nil && n > 0 {
-		err = e.await(ctx, storage.Barrier{System: e.order.issued.Load()}) // with Seen
+		err = e.await(ctx, 0) // with Seen
 	}
 	if err != nil {
 		return n, ttl.Never, err
@@ -176,7 +187,7 @@ func (e *Engine) rewind(fence ttl.Instant) ([]byte, error) {
 	if fence < x.saved {
 		// Who files between the two must find the sweeper there after a restart.
 		b := e.db.NewBatch()
-		if err := errors.Join(saveFence(b, fence), e.applySwept(b, nil)); err != nil {
+		if err := e.apply(b, saveFence(b, fence)); err != nil {
 			return nil, err
 		}
 		x.saved = fence
@@ -196,15 +207,4 @@ func earlier(a, b ttl.Instant) ttl.Instant {
 
 func saveFence(b *pebbledb.Batch, fence ttl.Instant) error {
 	return b.Set(keyFence, binary.BigEndian.AppendUint64(nil, uint64(fence)), nil)
-}
-
-// applySwept applies what the sweeper did. Nobody can see it, so no reply waits for it.
-func (e *Engine) applySwept(b *pebbledb.Batch, diffs []difference) error {
-	e.order.begin()
-	defer e.order.end(false)
-	if err := e.apply(b, 0); err != nil {
-		return err
-	}
-	e.counters.apply(nil, diffs)
-	return nil
 }

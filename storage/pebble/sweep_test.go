@@ -278,3 +278,28 @@ func TestSweep_Concurrent(t *testing.T) {
 		t.Errorf("%d index entries are left", indexEntries(t, e))
 	}
 }
+
+// Ensure that Swept counts what Sweep has removed, and nothing else.
+func TestSwept(t *testing.T) {
+	t.Parallel()
+	e := openTest(t, vfs.NewMem(), Options{})
+	defer closeTest(t, e)
+	for i := range 10 {
+		put(t, e, fmt.Sprint("ends", i), "v", 100)
+		put(t, e, fmt.Sprint("stays", i), "v", ttl.Never)
+		put(t, e, fmt.Sprint("extended", i), "v", 100)
+		setDeadline(t, e, fmt.Sprint("extended", i), 200)
+		put(t, e, fmt.Sprint("deleted", i), "v", 100)
+		gone := keyOf(fmt.Sprint("deleted", i))
+		update(t, e, func(tx storage.Txn) error { return tx.Delete(gone) }, gone)
+	}
+	for _, step := range []struct {
+		now  ttl.Instant
+		want int64
+	}{{99, 0}, {100, 10}, {150, 10}, {200, 20}} {
+		sweepAll(t, e, step.now, 3)
+		if got := e.Swept(); got != step.want {
+			t.Errorf("Swept = %d after a sweep at %d, want %d", got, step.now, step.want)
+		}
+	}
+}

@@ -80,6 +80,9 @@ func (e *Engine) maySweep(ctx context.Context) error {
 	if err := e.stalls.wait(ctx); err != nil {
 		return err
 	}
+	if err := e.refused(); err != nil {
+		return err
+	}
 	return ctx.Err()
 }
 
@@ -143,11 +146,6 @@ func (e *Engine) settle(chunk []filed, now, reached ttl.Instant) error {
 			x.notice(rec.deadline)
 		}
 	}
-	for _, d := range diffs {
-		if err := b.Merge(numbered(keyCount, d.space), encodeCount(d.count), nil); err != nil {
-			return err
-		}
-	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if reached != ttl.Never {
@@ -156,20 +154,52 @@ func (e *Engine) settle(chunk []filed, now, reached ttl.Instant) error {
 			return err
 		}
 	}
-	seen := e.Seen()
-	if len(diffs) > 0 && now > seen {
-		seen = now
-		if err := saveSeen(b, seen); err != nil {
+	if len(diffs) == 0 { // what is left is the tree's own: the log knows of no index
+		if err := e.apply(b); err != nil {
 			return err
 		}
-	}
-	if err := e.applySwept(b, diffs); err != nil {
+	} else if err := e.remove(b, chunk, diffs, max(e.Seen(), now)); err != nil {
 		return err
 	}
-	x.seen.Store(int64(seen))
+	for _, d := range diffs {
+		x.swept.Add(-d.count.Records)
+	}
 	for i := range chunk {
 		chunk[i].show(&e.front)
 	}
+	return nil
+}
+
+// remove makes the commit that removes what came due. Nobody can see it, so no reply waits for it.
+func (e *Engine) remove(b *pebbledb.Batch, chunk []filed, diffs []difference, seen ttl.Instant) error {
+	x := &e.index
+	x.frame = newFrame(x.frame)
+	for i := range chunk {
+		if f := &chunk[i]; f.fate == removed {
+			x.frame = appendDelete(x.frame, f.place, f.name)
+		}
+	}
+	x.frame = appendSeen(x.frame, seen)
+	if len(x.frame) > e.log.Largest() { // long names
+		x.frame = nil
+		err := e.applyLarge(b, func() error {
+			e.counters.apply(nil, diffs)
+			return saveSeen(b, seen)
+		})
+		if err != nil {
+			return err
+		}
+	} else {
+		if _, err := e.append(x.frame, e.commits.RLocker()); err != nil {
+			return errors.Join(err, b.Close())
+		}
+		defer e.commits.RUnlock()
+		if err := e.apply(b, saveSeen(b, seen)); err != nil {
+			return err
+		}
+		e.counters.apply(nil, diffs)
+	}
+	x.seen.Store(int64(seen))
 	return nil
 }
 

@@ -22,6 +22,9 @@ type cell struct {
 	replaced bool   // value is what Put stored
 	value    []byte // the caller's
 	next     int    // one more than the index of the next cell with the same place; 0 ends
+
+	// Set by prepare: the index entries to drop and to add. Never stands for none.
+	drop, add ttl.Instant
 }
 
 // txn is a storage.Txn: a reader with the changes laid over it.
@@ -32,13 +35,18 @@ type txn struct {
 	flushed []uint16      // spaces that were emptied; cells of theirs came later
 	swapped bool
 	created []*atomic.Uint64 // generations of the records that were created, gone again or not
-	newest  uint64           // largest revision that was drawn
-	after   storage.Barrier  // the scope's
+	frame   []byte           // scratch
 
-	// Set by build.
+	// Set by prepare.
+	below    bool         // earliest lies below the fence
+	changes  int          // cells that are written
+	size     int          // bytes of the frame
 	diffs    []difference // of the spaces' sizes
 	earliest ttl.Instant  // lowest index entry that is added; Never if none is
 }
+
+// maxKeptFrame bounds the memory for a frame that a pooled transaction keeps.
+const maxKeptFrame = 64 << 10
 
 // fewCells is how many cells are searched one by one.
 const fewCells = 8
@@ -54,7 +62,10 @@ func (tx *txn) end() {
 	if cap(tx.cells) > maxKept {
 		tx.cells = nil
 	}
-	tx.flushed, tx.swapped, tx.created, tx.newest = nil, false, tx.created[:0], 0
+	tx.flushed, tx.swapped, tx.created = nil, false, tx.created[:0]
+	if cap(tx.frame) > maxKeptFrame {
+		tx.frame = nil
+	}
 }
 
 // touch returns the cell of an announced key. It is valid until the next touch.
@@ -82,6 +93,11 @@ func (tx *txn) touch(k storage.Key) (*cell, error) {
 }
 
 func (tx *txn) cell(p place, name []byte) *cell {
+	if n := len(tx.cells); n > 0 { // a record is looked at, and then changed
+		if c := &tx.cells[n-1]; c.place == p && bytes.Equal(c.name, name) {
+			return c
+		}
+	}
 	if tx.heads == nil {
 		for i := range tx.cells {
 			if c := &tx.cells[i]; c.place == p && bytes.Equal(c.name, name) {
@@ -154,7 +170,7 @@ func (tx *txn) Put(k storage.Key, r storage.Record) error {
 	if c.value == nil {
 		c.value = []byte{}
 	}
-	c.now = entry{kind: r.Kind, deadline: r.Deadline, revision: tx.revise(), size: uint32(len(r.Value))}
+	c.now = entry{kind: r.Kind, deadline: r.Deadline, revision: tx.e.revisions.Add(1), size: uint32(len(r.Value))}
 	return nil
 }
 
@@ -171,7 +187,7 @@ func (tx *txn) SetDeadline(k storage.Key, deadline ttl.Instant) error {
 		return storage.ErrNotFound
 	}
 	c.changed = true
-	c.now.deadline, c.now.revision = deadline, tx.revise()
+	c.now.deadline, c.now.revision = deadline, tx.e.revisions.Add(1)
 	return nil
 }
 
@@ -254,6 +270,7 @@ func (tx *txn) Scan(db int, cursor uint64, limit int, fn func(storage.Key, stora
 	}
 	b := tx.e.db.NewIndexedBatch()
 	defer func() { _ = b.Close() }() // never committed: there is nothing to fail
+	tx.prepare()
 	if err := tx.build(b); err != nil {
 		return 0, err
 	}
@@ -268,12 +285,6 @@ func (tx *txn) Scan(db int, cursor uint64, limit int, fn func(storage.Key, stora
 func (tx *txn) pending() bool {
 	return len(tx.flushed) > 0 || tx.swapped ||
 		slices.ContainsFunc(tx.cells, func(c cell) bool { return c.changed })
-}
-
-// revise draws a revision.
-func (tx *txn) revise() uint64 {
-	tx.newest = tx.e.revisions.last.Add(1)
-	return tx.newest
 }
 
 func (c *cell) difference() storage.Count {

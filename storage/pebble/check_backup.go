@@ -1,0 +1,153 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// checkAny checks the store in dir, or the backup.
+func (c *checker) checkAny(ctx context.Context, dir string) error {
+	files, err := c.opts.fs, error(nil)
+	if files == nil {
+		files = systemFS
+		if dir, err = resolve(dir); err != nil {
+			return err
+		}
+	}
+	names, err := files.List(dir)
+	if err != nil || !slices.Contains(names, receiptName) {
+		return c.check(ctx, dir)
+	}
+	err = c.checkBackup(ctx, files, dir)
+	var damage *fileDamage
+	switch {
+	case errors.As(err, &damage):
+		c.notes.add("backup", Problem{damage.file, damage.what, adviceBackup})
+	case errors.Is(err, errReceipt):
+		c.notes.add("backup", Problem{receiptName, "is damaged: nobody knows what the backup consists of", adviceBackup})
+	default:
+		return err
+	}
+	return nil
+}
+
+const adviceBackup = "make another backup"
+
+// checkBackup compares the copy in the backup folder dir with its receipt, and then reads it as a
+// store.
+func (c *checker) checkBackup(ctx context.Context, files vfs.FS, dir string) error {
+	b, err := readBackup(files, dir)
+	if err != nil {
+		return err
+	}
+	if err = b.verify(); err == nil {
+		err = b.verifyManifest(ctx)
+	}
+	if err != nil {
+		return b.unlessReplaced(err)
+	}
+	c.report.Made, c.advice = b.now.made, adviceBackup
+	return b.unlessReplaced(c.check(ctx, b.path(b.now.data)))
+}
+
+// verifyManifest reads the MANIFEST, of which a backup holds nothing but what is valid. In a store
+// it may have a torn end.
+func (b *backupFolder) verifyManifest(ctx context.Context) error {
+	for _, file := range b.now.files {
+		if !isManifest(file.name) {
+			continue
+		}
+		f, err := b.fs.Open(b.path(b.now.data, file.name), vfs.SequentialReadsOption)
+		if err != nil {
+			return err
+		}
+		end, _, err := readManifest(cancelReader{ctx, f}, nil)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+		if end < file.size {
+			return b.damage(ErrDamaged, file, "cannot be read from byte %d on, of %d", end, file.size)
+		}
+	}
+	return nil
+}
+
+// unlessReplaced returns err, or that another backup took the place of this one meanwhile.
+func (b *backupFolder) unlessReplaced(err error) error {
+	now, readErr := readBackup(b.fs, b.dir)
+	if readErr == nil && now.now.data != b.now.data {
+		return errors.New("another backup was made here meanwhile: try again")
+	}
+	return err
+}
+
+// fileDamage says that a file of a backup is not what the receipt says.
+type fileDamage struct {
+	problem
+	kind error // ErrIncomplete or ErrDamaged
+}
+
+func (d *fileDamage) Error() string { return fmt.Sprintf("%v: %v", d.kind, d.problem) }
+
+func (d *fileDamage) Unwrap() error { return d.kind }
+
+func (b *backupFolder) damage(kind error, f backupFile, format string, args ...any) error {
+	return &fileDamage{problem{b.fs.PathJoin(b.now.data, f.name), fmt.Sprintf(format, args...)}, kind}
+}
+
+// openSource reads the backup in dir, for Restore, and says what dir is if it has none.
+func openSource(files vfs.FS, dir string) (*backupFolder, error) {
+	names, err := files.List(dir)
+	what := ""
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		what = "there is no such folder"
+	case err != nil && isFile(files, dir):
+		what = "it is a file"
+	case err != nil:
+		return nil, err
+	case slices.Contains(names, receiptName):
+		return readBackup(files, dir)
+	case slices.ContainsFunc(names, makesStore):
+		what = storeText(files, dir, names)
+	case !slices.ContainsFunc(names, func(name string) bool { return !innocent(name) }):
+		what = "the folder is empty"
+	default:
+		what = "the folder has no file " + receiptName
+	}
+	return nil, fmt.Errorf("%w: %s; name the folder that sessiond backup or SAVE wrote", ErrIncomplete, what)
+}
+
+func isFile(files vfs.FS, path string) bool {
+	info, err := files.Stat(path)
+	return err == nil && !info.IsDir()
+}
+
+// storeText says where the backup is that somebody may mean by the folder of a store.
+func storeText(files vfs.FS, dir string, names []string) string {
+	if inside := files.PathJoin(dir, backupName); slices.Contains(names, backupName) && hasReceipt(files, inside) {
+		return "it is a data folder, and its backup is " + inside
+	}
+	if around := files.PathDir(dir); hasReceipt(files, around) {
+		return "it is a part of the backup " + around
+	}
+	return "it is a data folder"
+}
+
+func hasReceipt(files vfs.FS, dir string) bool {
+	_, err := files.Stat(files.PathJoin(dir, receiptName))
+	return err == nil
+}
+
+// noStore is the error of who finds no store in a folder that has these names.
+func noStore(names []string) error {
+	if slices.Contains(names, receiptName) {
+		return fmt.Errorf("%w, but a backup: sessiond restore makes a data folder of it", ErrNoStore)
+	}
+	return ErrNoStore
+}
