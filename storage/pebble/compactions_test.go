@@ -11,19 +11,25 @@ import (
 	"github.com/sessiond/sessiond/ttl"
 )
 
+// holdCompactions lets no compaction begin until admit is called.
+func holdCompactions(e *Engine) (admit func()) {
+	const all = 100 // more than may run at once
+	busy := func(n int) {
+		e.compactions.mu.Lock()
+		defer e.compactions.mu.Unlock()
+		e.compactions.running += n
+	}
+	busy(all)
+	return func() { busy(-all) }
+}
+
 // Ensure that the end of the store is no bad moment for a compaction that was asked for and
 // had to wait: it is given up, and Pebble is not told to begin it.
 func TestEngine_Close_CompactionWaits(t *testing.T) {
 	t.Parallel()
 	e := openTest(t, vfs.NewMem(), Options{Clock: ttl.NewManual(1)})
 	c := e.compactions
-	busy := func(n int) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.running += n
-	}
-	const all = 100
-	busy(all)
+	admit := holdCompactions(e)
 	put(t, e, "key", "value", ttl.Never)
 	if err := e.db.Flush(); err != nil {
 		t.Fatal(err)
@@ -44,7 +50,7 @@ func TestEngine_Close_CompactionWaits(t *testing.T) {
 		if err := <-merged; !errors.Is(err, context.Canceled) {
 			t.Errorf("merge: %v", err)
 		}
-		busy(-all)
+		admit()
 		c.grant() // as at the next look
 	})
 	if err := e.Close(); err != nil {
