@@ -165,15 +165,20 @@ func (h *home) outside(dir string) (_ string, err error) {
 // newStage makes links to the store's files, and copies of those that will change, in a
 // folder beside them. Links take no time, so the store is soon free to drop old files
 // again, however long the rest of the backup takes. The log of the copy ends after everything
-// that was acknowledged when newStage was called, and after everything that its tables have.
+// that was acknowledged when newStage was called, and after everything that its tables have:
+// meanwhile nothing is brought to them.
 func (e *Engine) newStage(ctx context.Context) (stage string, err error) {
 	if err := e.home.clearStage(); err != nil {
 		return "", err
 	}
-	if err := e.checkpoint(ctx); err != nil && !errors.Is(err, errUnflushed) { // it makes the log of the copy short
+	if err := e.checkpoints.take(ctx); err != nil {
 		return "", err
 	}
-	from := e.followed()
+	defer e.checkpoints.let()
+	if err := e.followOnce(ctx); err != nil && !errors.Is(err, errUnflushed) { // it makes the log of the copy short
+		return "", err
+	}
+	from, to := e.followed(), e.log.End()
 	free, err := e.log.Hold(from)
 	if err != nil {
 		return "", err
@@ -183,7 +188,6 @@ func (e *Engine) newStage(ctx context.Context) (stage string, err error) {
 	if err := errors.Join(e.db.Checkpoint(stage), e.failed()); err != nil {
 		return stage, err
 	}
-	to := e.log.End()
 	if err := e.log.Write(); err != nil {
 		return stage, e.logError(ctx, err)
 	}

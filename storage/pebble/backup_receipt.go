@@ -27,7 +27,7 @@ import (
 //	sessiond backup 2                           version of this form
 //	data data-000007                            absent, like the rest, until there is a copy
 //	made 1732323232323                          Unix ms
-//	format 2                                    formatVersion of the store
+//	format 3                                    formatVersion of the store
 //	store 00a1b2c3d4e5                          seed.identity
 //	records 3 1200                              database, number of its records; repeated
 //	file 000012.sst 4096 1732323232000000000    name, size, time at which the store wrote

@@ -326,7 +326,7 @@ func TestEngine_Backup_Crash(t *testing.T) {
 	for _, value := range []string{"first", "second"} {
 		put(t, e, "k", value, ttl.Never)
 		syncTo(t, e, storage.Everything)
-		if err := e.db.Flush(); err != nil { // a table that is new
+		if err := e.checkpoint(context.Background()); err != nil { // a table that is new
 			t.Fatal(err)
 		}
 		syncTo(t, e, put(t, e, "l", value, ttl.Never))
@@ -375,7 +375,7 @@ func TestRestore_Crash(t *testing.T) {
 	mem, fs, hook := newHooked()
 	e := openTest(t, fs, Options{Clock: ttl.NewManual(1)})
 	put(t, e, "k", "v", ttl.Never)
-	if err := e.db.Flush(); err != nil {
+	if err := e.checkpoint(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	put(t, e, "l", "v", ttl.Never)
@@ -511,7 +511,7 @@ func fill(t *testing.T, e *Engine, prefix string, b byte) {
 		}
 		put(t, e, fmt.Sprint(prefix, i), string(value), ttl.Never)
 	}
-	if err := errors.Join(e.db.Flush(), e.db.Compact(context.Background(), []byte{0}, []byte{0xff}, false)); err != nil {
+	if err := errors.Join(e.checkpoint(context.Background()), e.db.Compact(context.Background(), []byte{0}, []byte{0xff}, false)); err != nil {
 		t.Fatal(err)
 	}
 }

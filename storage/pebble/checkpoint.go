@@ -2,23 +2,35 @@ package pebble
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"sync"
 	"sync/atomic"
 
-	pebbledb "github.com/cockroachdb/pebble/v2"
-
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
+	"github.com/sessiond/sessiond/ttl"
 )
 
-// checkpoints says in the tree how far it has followed the log, and gives back the segments
-// before that.
+// checkpoints brings to the tree what the memory has, says there how far it has followed the log, and
+// gives back the segments before that.
 type checkpoints struct {
 	wanted   chan struct{} // holds one element if somebody asked for one
 	followed atomic.Uint64 // LSN before which the files of the tree have everything
 	running  chan struct{} // holds one element while somebody does
+
+	// Of who is running.
+	mark   mark   // where the frozen generation ends
+	spaces spaces // as the tree has them
+}
+
+// mark is what is true of the store at one place in the log.
+type mark struct {
+	lsn      wal.LSN
+	revision uint64 // the newest that was drawn
+	counts   map[uint16]storage.Count
+	spaces   spaces
+	seen     ttl.Instant
+	reached  ttl.Instant // no valid entry of the index lies below
 }
 
 func (c *checkpoints) begin() {
@@ -55,45 +67,131 @@ func (e *Engine) checkpointOften(ctx context.Context) {
 // checkpoint has the tree follow the log up to its present end, and frees what lies before. If
 // Pebble would make it wait it does nothing: whoever waits asks again.
 func (e *Engine) checkpoint(ctx context.Context) error {
-	c := &e.checkpoints
+	if err := e.checkpoints.take(ctx); err != nil {
+		return err
+	}
+	defer e.checkpoints.let()
+	return e.followOnce(ctx)
+}
+
+// take waits until nobody else brings anything to the tree; let ends that.
+func (c *checkpoints) take(ctx context.Context) error {
 	select {
 	case c.running <- struct{}{}:
-		defer func() { <-c.running }()
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if e.jammed() || e.room.stuck.Load() {
-		return nil
-	}
-	n, err := e.markFollowed()
-	if err != nil {
-		return err
-	}
-	return e.flushTo(n, false)
 }
 
-// markFollowed writes to the tree that it has followed the log up to its end. That is in the
-// tree behind everything it speaks of, and reaches the files of the tree after it or with it.
-func (e *Engine) markFollowed() (n wal.LSN, err error) {
+func (c *checkpoints) let() { <-c.running }
+
+// followOnce is checkpoint for who has taken the right to it.
+func (e *Engine) followOnce(ctx context.Context) error {
+	if e.busy() || e.room.stuck.Load() {
+		return nil
+	}
+	return e.follow(ctx, false)
+}
+
+// checkpointTo is checkpoint for what the log lacks: it returns when the tree has followed beyond n, or
+// the store has failed.
+func (e *Engine) checkpointTo(n wal.LSN) error {
+	if err := e.checkpoints.take(context.Background()); err != nil {
+		return err
+	}
+	defer e.checkpoints.let()
+	for e.followed() < n {
+		if err := e.follow(context.Background(), true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// follow brings the generation that is frozen to the tree, or else freezes one. It returns errUnflushed
+// if that does not work at once, unless it is to insist: then the generation stays frozen, and the next
+// call begins anew with it.
+func (e *Engine) follow(ctx context.Context, insist bool) (err error) {
+	defer e.failPanicked(&err)
+	c := &e.checkpoints
+	if !e.freeze() { // what was held then may be free now
+		return e.logError(context.Background(), e.log.Release(e.followed()))
+	}
+	g := e.memory.Load().Frozen()
+	w := newTreeWriter(ctx, e)
+	w.whole, w.insist = g.Whole(), insist
+	err = w.write(g)
+	if w.earliest != ttl.Never {
+		c.mark.reached = min(c.mark.reached, w.earliest)
+	}
+	if err := w.finish(err, c.mark.write(w.b, c.spaces)); err != nil {
+		return err
+	}
+	if err := e.flushTree(ctx, insist); err != nil {
+		return err
+	}
+	c.spaces = c.mark.spaces
+	e.index.lower(w.earliest) // before the memory forgets it
+	e.memory.Store(e.memory.Load().Thaw())
+	raise(&c.followed, uint64(c.mark.lsn))
+	return e.logError(context.Background(), e.log.Release(c.mark.lsn))
+}
+
+// freeze has a new generation take the changes from here on, unless one is frozen already. It returns
+// false if there is nothing to bring to the tree.
+func (e *Engine) freeze() bool {
 	e.commits.Lock()
 	defer e.commits.Unlock()
-	n = e.log.End()
-	if n == e.followed() {
-		return n, nil
+	m := e.memory.Load()
+	if m.Frozen() != nil {
+		return true
 	}
-	b := e.db.NewBatch()
-	return n, e.apply(b, e.saveFollowed(b, n))
+	n := e.log.End()
+	if n == e.followed() && m.Now().Bytes() == 0 {
+		return false
+	}
+	e.checkpoints.mark = mark{
+		lsn:      n,
+		revision: e.revisions.Load(),
+		counts:   e.counters.all(),
+		spaces:   e.layout.spaces,
+		seen:     e.Seen(),
+		reached:  e.index.lowest(),
+	}
+	e.memory.Store(m.Freeze())
+	return true
 }
 
 // errUnflushed says that Pebble could not write out what it has in memory. It goes on trying.
 var errUnflushed = errors.New("tables in memory could not be written")
 
-// flushTo brings to the files of the tree what it has followed, up to n, and frees the log before.
-// It returns errUnflushed if that does not work at once, unless it is to insist.
-func (e *Engine) flushTo(n wal.LSN, insist bool) (err error) {
-	defer e.failPanicked(&err)
-	if n <= e.followed() { // what was held then may be free now
-		return e.logError(context.Background(), e.log.Release(n))
+// awaitTree returns when Pebble has room for more in its tables in memory: in there nobody could call the
+// wait off. Unless it is to insist it returns errUnflushed if they cannot be written.
+func (e *Engine) awaitTree(ctx context.Context, insist bool) error {
+	for {
+		moved := e.stalls.next()
+		switch {
+		case !e.busy():
+			return e.failed()
+		case !insist && e.blocked():
+			return errUnflushed
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := e.failed(); err != nil {
+			return err
+		}
+	}
+}
+
+// flushTree brings to the files of the tree what was written to it.
+func (e *Engine) flushTree(ctx context.Context, insist bool) error {
+	if err := e.awaitTree(ctx, insist); err != nil {
+		return err
 	}
 	e.stalls.unflushed.Store(false)
 	flushed, err := e.db.AsyncFlush()
@@ -116,27 +214,7 @@ func (e *Engine) flushTo(n wal.LSN, insist bool) (err error) {
 		case <-moved:
 		}
 	}
-	if err := e.failed(); err != nil { // and Pebble did not hear of it
-		return err
-	}
-	raise(&e.checkpoints.followed, uint64(n))
-	return e.logError(context.Background(), e.log.Release(n))
-}
-
-// saveFollowed writes up to where the tree has followed, with the numbers of that moment.
-// Nobody commits meanwhile.
-func (e *Engine) saveFollowed(b *pebbledb.Batch, n wal.LSN) error {
-	errs := []error{
-		b.Set(keyFollowed, binary.BigEndian.AppendUint64(nil, uint64(n)), nil),
-		b.Set(keyRevision, binary.BigEndian.AppendUint64(nil, e.revisions.Load()), nil),
-	}
-	c := &e.counters
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for space, count := range c.of {
-		errs = append(errs, b.Set(numbered(keyCount, space), encodeCount(count), nil))
-	}
-	return errors.Join(errs...)
+	return e.failed() // Pebble did not hear of it
 }
 
 // append adds a frame to the log. Unless it returns an error, commits is held, in one of its ways,
@@ -175,34 +253,18 @@ func (e *Engine) append(frame []byte, commits sync.Locker) (wal.LSN, error) {
 	}
 }
 
-// applyLarge makes a commit of b that fits no segment of the log. It is in the files of the tree when
-// applyLarge returns, all of it in one step with the place in the log that it has: a frame that says
-// nothing. The caller holds its stripes, so nobody reads the records before. Before is called when
-// nobody else commits.
-func (e *Engine) applyLarge(b *pebbledb.Batch, before func() error) error {
-	n, err := e.append(newFrame(nil), &e.commits)
-	if err != nil {
-		return errors.Join(err, b.Close())
-	}
-	err = e.apply(b, before(), e.saveFollowed(b, n))
-	e.commits.Unlock()
-	if err != nil {
-		return err
-	}
-	return e.flushTo(n, true)
-}
-
-// wantCheckpoint has a checkpoint made soon if it would free some of the log. What keeps the rest,
-// such as a backup, settleOften looks at.
+// wantCheckpoint has a checkpoint made soon if it would free some of the log or of the memory. What
+// keeps the rest, such as a backup, settleOften looks at.
 func (e *Engine) wantCheckpoint() {
-	if e.followed() < e.log.End() && !e.jammed() {
+	if (e.followed() < e.log.End() || e.memory.Load().Now().Bytes() > 0) && !e.busy() {
 		e.checkpoints.ask()
 	}
 }
 
-// logFills reports whether so much of the log waits for a checkpoint that one is due, and whether
-// changes that can wait should do so until there was one.
-func (e *Engine) logFills() (due, full bool) {
+// fills reports whether so much of the log or of the memory waits for a checkpoint that one is due, and
+// whether changes that can wait should do so until there was one.
+func (e *Engine) fills() (due, full bool) {
 	room, capacity := e.log.Room(), e.log.Capacity()
-	return room < capacity/2, room < capacity/8
+	m, most := e.memory.Load(), e.log.Most()
+	return room < capacity/2 || m.Now().Bytes() > most/2, room < capacity/8 || m.Bytes() > 2*most
 }

@@ -151,9 +151,7 @@ func (m *machine) start() {
 func (m *machine) restart(clean bool) {
 	m.t.Helper()
 	m.stop()
-	if _, _, err := m.engine.Sweep(context.Background(), m.clock.Now(), 7); err != nil {
-		m.t.Fatal(err)
-	}
+	sweepAll(m.t, m.engine, m.clock.Now(), 7)
 	next := m.fs
 	if !clean {
 		next = afterCrash(m.fs, kill, m.rng.Uint64())

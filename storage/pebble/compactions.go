@@ -101,9 +101,19 @@ func (c *compactions) ready() bool {
 }
 
 func (c *compactions) readyLocked() bool {
+	return c.opened && !c.closed && !c.restsLocked() && c.running < c.db.GetAllowedWithoutPermission()
+}
+
+// rests reports whether no compaction begins because the last one failed.
+func (c *compactions) rests() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.restsLocked()
+}
+
+func (c *compactions) restsLocked() bool {
 	rest := c.resume.Sub(c.clock.Now())
-	resting := rest > 0 && rest <= maxCompactionRest // more if the clock stepped back
-	return c.opened && !c.closed && !resting && c.running < c.db.GetAllowedWithoutPermission()
+	return rest > 0 && rest <= maxCompactionRest // more if the clock stepped back
 }
 
 // begin is called when Pebble has opened the store.

@@ -3,6 +3,8 @@ package pebble
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -31,7 +33,7 @@ func TestEngine_Close_CompactionWaits(t *testing.T) {
 	c := e.compactions
 	admit := holdCompactions(e)
 	put(t, e, "key", "value", ttl.Never)
-	if err := e.db.Flush(); err != nil {
+	if err := e.checkpoint(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	levels, err := e.db.SSTables()
@@ -56,4 +58,43 @@ func TestEngine_Close_CompactionWaits(t *testing.T) {
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Ensure that a clean stop ends though the checkpoint that it makes needs more tables than Pebble lets lie
+// above each other, and that it leaves nothing in the log.
+func TestEngine_Close_ManyTables(t *testing.T) {
+	t.Parallel()
+	fs := vfs.NewMem()
+	e := openTest(t, fs, Options{LogBytes: 16 << 20, memTableSize: 64 << 10})
+	const records = 3000
+	for i := range records { // not in the order in which they end: so the tables overlap
+		put(t, e, fmt.Sprint(i), strings.Repeat("x", 1000), ttl.Instant(1_000_000+i*7919%records))
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- e.Close() }()
+	eventually(t, "the store is closed", func() bool { return len(closed) > 0 })
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	e = openTest(t, fs, Options{})
+	defer closeTest(t, e)
+	if n := e.Log().Recovered; n > 0 {
+		t.Errorf("a start after Close finds %d changes in the log", n)
+	}
+	if n := len(survey(t, e)); n != records {
+		t.Errorf("%d records, want %d", n, records)
+	}
+}
+
+// Ensure that a checkpoint waits for tables that are being written or merged, though a compaction met
+// damage once: it would begin anew each time, and never come to its end.
+func TestCheckpoint_AfterDamage(t *testing.T) {
+	t.Parallel()
+	e := openTest(t, vfs.NewMem(), Options{LogBytes: 16 << 20, memTableSize: 64 << 10})
+	defer closeTest(t, e)
+	e.compactions.ended(fmt.Errorf("as a compaction that met damage: %w", ErrDamaged))
+	for i := range 3000 {
+		put(t, e, fmt.Sprint(i), strings.Repeat("x", 1000), ttl.Never)
+	}
+	bring(t, e)
 }

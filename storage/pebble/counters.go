@@ -3,6 +3,7 @@ package pebble
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/sessiond/sessiond/storage"
@@ -19,6 +20,13 @@ func (c *counters) get(space uint16) storage.Count {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.of[space]
+}
+
+// all returns a copy of the sizes.
+func (c *counters) all() map[uint16]storage.Count {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.of)
 }
 
 // apply empties the flushed spaces and then adds the differences.

@@ -5,8 +5,8 @@ import "github.com/sessiond/sessiond/storage"
 // deepPatience is for how many looks a deep first level is left alone to be merged.
 const deepPatience = 60
 
-// watchRoom looks at the room. When there is none, it has Pebble write out the deletions that
-// wait in memory, for only then is their space given back. While the first level is deep that
+// watchRoom looks at the room. When there is none, it has a checkpoint bring the deletions to the tree
+// that wait in memory, for only then is their space given back. While the first level is deep that
 // adds to what has to be merged; but it may be just the deletions that make merging fit.
 func (e *Engine) watchRoom() {
 	r := e.room
@@ -21,13 +21,11 @@ func (e *Engine) watchRoom() {
 		return
 	}
 	r.patience.Store(0)
-	if _, err := e.db.AsyncFlush(); err != nil {
-		e.logger.Error("flush in the background", "err", err)
-	}
+	e.checkpoints.ask()
 }
 
-// mayFlush reports whether Pebble would begin a flush at once. Else it holds up every commit
-// until it can: on a full disk until somebody makes room.
+// mayFlush reports whether Pebble would begin a flush at once. Else it holds up who asks until it can:
+// on a full disk until somebody makes room.
 func (e *Engine) mayFlush() bool {
 	w := e.written()
 	return !e.room.stuck.Load() && w.pending <= e.room.memTable*memTables/2 && w.depth < maxDepth-1
@@ -36,7 +34,9 @@ func (e *Engine) mayFlush() bool {
 // written is what Pebble has written and what it has yet to write.
 type written struct {
 	used     int64 // bytes of its files
+	dirty    int64 // bytes that the tree has not followed
 	pending  int64 // bytes of the tables in memory, at most
+	waiting  int64 // how many of them wait to be written
 	depth    int64 // how many tables of the first level lie above each other
 	unmerged int64 // bytes of the first level
 	settled  bool  // no table in memory waits to be written
@@ -47,7 +47,9 @@ func (e *Engine) written() written {
 	m := e.db.Metrics()
 	return written{
 		used:     int64(m.DiskSpaceUsage()) + e.log.Size(),
+		dirty:    e.memory.Load().Bytes(),
 		pending:  int64(m.MemTable.Size),
+		waiting:  m.MemTable.Count - 1,
 		depth:    int64(m.Levels[0].Sublevels),
 		unmerged: m.Levels[0].TablesSize,
 		settled:  m.MemTable.Count == 1,

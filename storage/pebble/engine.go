@@ -13,6 +13,7 @@ import (
 	pebbledb "github.com/cockroachdb/pebble/v2"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -38,7 +39,8 @@ type Engine struct {
 	stripes     stripes
 	generations generations
 	layout      layout
-	commits     sync.RWMutex  // held for reading from the frame of a commit to its batch
+	commits     sync.RWMutex // held for reading from the frame of a commit until it is in memory
+	memory      atomic.Pointer[dirty.Memory]
 	lasting     atomic.Uint64 // LSN behind the newest frame that replies wait for stable storage with
 	revisions   atomic.Uint64 // the newest that was drawn
 	origin      uint64        // what revisions in the frames of this life are counted from
@@ -75,8 +77,10 @@ func newEngine(opts Options, lock *pebbledb.Lock) *Engine {
 		room:      boundless(),
 	}
 	e.checkpoints.begin()
+	e.memory.Store(dirty.NewMemory())
 	e.durability.Store(int64(opts.Durability))
 	e.stalls = stalls{e: e, every: math.MaxInt64} // until there is a room to look at
+	e.index.reader.e = e
 	e.readers.New = func() any { return &reader{e: e} }
 	e.txns.New = func() any { return &txn{reader: reader{e: e}} }
 	return e
@@ -131,13 +135,14 @@ func (e *Engine) Close() error {
 	if e.torn.Load() {
 		return e.failed()
 	}
-	e.compactions.end()
-	e.background.Wait()
 	err := e.keepSeen()
-	// The log has everything: what a checkpoint saves is the time of the next start.
+	// The log has everything: what a checkpoint saves is the time of the next start. It may wait for
+	// tables to be merged.
 	if failed := e.checkpoint(context.Background()); !errors.Is(failed, errUnflushed) {
 		err = errors.Join(err, failed)
 	}
+	e.compactions.end()
+	e.background.Wait()
 	err = errors.Join(err, e.await(context.Background(), e.logEnd()))
 	err = errors.Join(err, e.db.Close(), e.log.Close(), e.lock.Close())
 	if err = e.blame(err); err != nil {

@@ -185,9 +185,9 @@ func TestOpen_OtherIsUntouched(t *testing.T) {
 		want  error
 		words string
 	}{
-		{names: []string{"format-", "format-1", "format-2", "format-x", "format-3"}, want: ErrNewerFormat, words: "it has format 3, and this one reads up to 2"},
-		{names: []string{"synced"}, gone: "log.*", want: errOlderFormat, words: "it has format 1, and this one reads 2; begin with an empty folder"},
-		{names: []string{"journal"}, gone: "log.*", want: errOlderFormat, words: "it has format 1, and this one reads 2; begin with an empty folder"},
+		{names: []string{"format-", "format-1", "format-3", "format-x", "format-4"}, want: ErrNewerFormat, words: "it has format 4, and this one reads up to 3"},
+		{names: []string{"synced"}, gone: "log.*", want: errOlderFormat, words: "it has format 1, and this one reads 3; begin with an empty folder"},
+		{names: []string{"journal"}, gone: "log.*", want: errOlderFormat, words: "it has format 1, and this one reads 3; begin with an empty folder"},
 	}
 	for _, tt := range tests {
 		dir := t.TempDir()

@@ -21,11 +21,12 @@ import (
 //
 //	format    'm' "format"                 ->  version <4b>
 //	seed      'm' "seed"                   ->  key of the hash <16b>
-//	fence     'm' "fence"                  ->  no index entry lies below, Unix ms <8b>
+//	fence     'm' "fence"                  ->  no valid index entry lies below, Unix ms <8b>
 //	followed  'm' "followed"               ->  the tree has everything before this LSN of the log <8b>
 //	revision  'm' "revision"               ->  no revision above was used before that LSN <8b>
-//	seen      'm' "seen"                   ->  the clock stood there when the sweeper last removed
-//	                                           a record or time went back, Unix ms <8b>
+//	seen      'm' "seen"                   ->  the clock stood there when the sweeper, before that
+//	                                           LSN, last removed a record or time went back,
+//	                                           Unix ms <8b>
 //	space     'm' "space" | database <2b>  ->  space <2b>, only where it differs from database
 //	count     'm' "count" | space <2b>     ->  records <8b> | expiring <8b>, at that LSN
 //
@@ -33,14 +34,17 @@ import (
 // spaces. The hash is the lower 48 bits of SipHash-2-4 of the name, keyed by the seed. The
 // entry and the value of a record always change in one batch. A record with a deadline has
 // exactly one valid index entry, the one at the entry's indexed; others are left behind by
-// a flush and dropped when they come due.
+// a flush, or by a start, which files anew what it finds in the log, and are dropped when they
+// come due.
 //
-// The tree may have more than what lies before that LSN, but not in part: its files have the changes
-// of the log up to some frame further on, and nothing of those behind.
+// From fence to count it is the mark of a checkpoint, written in one batch behind the records. The
+// tree may have more than what lies before that LSN: the last states of some of the records that
+// changed since, where a checkpoint was cut short. The log from that LSN on says all of them again.
+// Only what fits no segment of the log stands in the tree alone, and then with the mark behind it.
 
 // formatVersion is stored under 'm' "format". A program refuses a store with another number than
 // its own; see also formatFile.
-const formatVersion = 2
+const formatVersion = 3
 
 // entryVersion is the first byte of an entry. Version 1 is the first.
 const entryVersion = 1

@@ -14,8 +14,8 @@ import (
 //
 //	put      1, flags <1b> | place <8b> | revision (v) | deadline, Unix ms (v) | kind <1b> |
 //	         bytes of the name (v) | bytes of the value (v) | name | value
-//	touch    2, flags <1b> | place <8b> | revision (v) | deadline, Unix ms (v) |
-//	         bytes of the name (v) | name
+//	touch    2, flags <1b> | place <8b> | revision (v) | deadline, Unix ms (v) | kind <1b> |
+//	         bytes of the name (v) | bytes of the value (v) | name
 //	delete   3, flags <1b> | place <8b> | bytes of the name (v) | name
 //	flush    4 <1b> | space <2b>
 //	spaces   5 <1b> | how many (v) | database <2b>, space <2b> ...    all where the two differ
@@ -23,7 +23,8 @@ import (
 //
 // Numbers of fixed size are little endian; (v) is one of variable size. Revisions are counted from
 // origin of the life of the frame. The flags say what there was before: so the sizes of the
-// databases follow from the log alone.
+// databases follow from the log alone. A touch says what kind the value has and how many bytes, though
+// they did not change: so a start knows all but the value without the tree.
 type changeKind byte
 
 const (
@@ -48,6 +49,7 @@ type logged struct {
 	place    place
 	name     []byte // part of the frame
 	value    []byte // part of the frame
+	size     uint64 // of the value
 	record   storage.Kind
 	deadline ttl.Instant // of the record; or what seen says
 	space    uint16
@@ -75,17 +77,15 @@ func (c *cell) appendChange(dst []byte, origin uint64) []byte {
 	}
 	dst = append(dst, flags)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(c.place))
-	if kind != changeDelete {
-		dst = binary.AppendUvarint(dst, c.now.revision-origin)
-		dst = binary.AppendUvarint(dst, uint64(c.now.deadline))
+	if kind == changeDelete {
+		dst = binary.AppendUvarint(dst, uint64(len(c.name)))
+		return append(dst, c.name...)
 	}
-	if kind == changePut {
-		dst = append(dst, byte(c.now.kind))
-	}
+	dst = binary.AppendUvarint(dst, c.now.revision-origin)
+	dst = binary.AppendUvarint(dst, uint64(c.now.deadline))
+	dst = append(dst, byte(c.now.kind))
 	dst = binary.AppendUvarint(dst, uint64(len(c.name)))
-	if kind == changePut {
-		dst = binary.AppendUvarint(dst, uint64(len(c.value)))
-	}
+	dst = binary.AppendUvarint(dst, uint64(c.now.size))
 	dst = append(dst, c.name...)
 	if kind == changePut {
 		dst = append(dst, c.value...)
@@ -202,14 +202,16 @@ func (d *frameReader) change() (c logged) {
 	c.kind = changeKind(first & changeKinds)
 	c.existed, c.expiring = first&flagExisted != 0, first&flagExpiring != 0
 	switch c.kind {
-	case changePut:
+	case changePut, changeTouch:
 		c.place, c.revision, c.deadline = d.place(), d.uvarint(), d.instant()
 		c.record = storage.Kind(d.byte())
-		names, values := d.uvarint(), d.uvarint()
-		c.name, c.value = d.bytes(names), d.bytes(values)
-	case changeTouch:
-		c.place, c.revision, c.deadline = d.place(), d.uvarint(), d.instant()
-		c.name = d.bytes(d.uvarint())
+		names := d.uvarint()
+		c.size = d.uvarint()
+		c.name = d.bytes(names)
+		if c.kind == changePut {
+			c.value = d.bytes(c.size)
+		}
+		d.bad = d.bad || c.size > maxValue
 	case changeDelete:
 		c.place = d.place()
 		c.name = d.bytes(d.uvarint())

@@ -26,14 +26,14 @@ func (c *logged) again(dst []byte, origin uint64) []byte {
 	if c.expiring {
 		x.was.deadline = 1
 	}
-	x.now = entry{kind: c.record, deadline: c.deadline, revision: origin + c.revision}
+	x.now = entry{kind: c.record, deadline: c.deadline, revision: origin + c.revision, size: uint32(c.size)}
 	return x.appendChange(dst, origin)
 }
 
 // equal reports whether two changes are the same.
 func (c *logged) equal(d *logged) bool {
 	return c.kind == d.kind && c.revision == d.revision && c.existed == d.existed && c.expiring == d.expiring &&
-		c.place == d.place && bytes.Equal(c.name, d.name) && bytes.Equal(c.value, d.value) && c.record == d.record &&
+		c.place == d.place && bytes.Equal(c.name, d.name) && bytes.Equal(c.value, d.value) && c.size == d.size && c.record == d.record &&
 		c.deadline == d.deadline && c.space == d.space && maps.Equal(c.spaces, d.spaces)
 }
 
@@ -64,9 +64,9 @@ func encodeChanges(list []logged, origin uint64) (payload []byte) {
 func sampleChanges() []logged {
 	return []logged{
 		{kind: changeFlush, space: 7},
-		{kind: changePut, place: 1<<63 | 5, revision: 300, deadline: 1 << 41, record: storage.KindString, name: []byte("a"), value: []byte("value")},
+		{kind: changePut, place: 1<<63 | 5, revision: 300, deadline: 1 << 41, record: storage.KindString, name: []byte("a"), value: []byte("value"), size: 5},
 		{kind: changePut, place: 2, existed: true, expiring: true, deadline: ttl.Never, record: storage.KindString},
-		{kind: changeTouch, place: 3, existed: true, expiring: true, revision: 1 << 40, deadline: 1, name: []byte("b")},
+		{kind: changeTouch, place: 3, existed: true, expiring: true, revision: 1 << 40, deadline: 1, record: storage.KindString, size: 700, name: []byte("b")},
 		{kind: changeDelete, place: 4, existed: true, name: bytes.Repeat([]byte("n"), 300)},
 		{kind: changeSpaces, spaces: spaces{0: 3, 3: 65535}},
 		{kind: changeSeen, deadline: ttl.Latest},

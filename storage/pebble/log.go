@@ -70,14 +70,14 @@ func createLog(config wal.Config) (wal.LSN, error) {
 	return begin, logProblem(err)
 }
 
-// openLog makes the tree follow the log to its end, and begins a life of it.
+// openLog reads into memory what the tree has not followed, and begins a life of the log.
 func (e *Engine) openLog(config wal.Config) (err error) {
 	r := newRecovery(e)
-	config.Ready = r.apply
 	var found wal.Found
 	if e.log, found, err = wal.Open(config, e.followed(), r.repeat); err != nil {
 		return logProblem(err)
 	}
+	r.file()
 	e.origin = originOf(e.log.Life())
 	// Of what a power cut took nobody knows the revisions, but how many there were at most.
 	e.revisions.Store(max(e.origin, e.revisions.Load()+1<<32))

@@ -112,7 +112,7 @@ func (e *Engine) start(dir string, opts Options) error {
 	}
 	begun.succeed()
 	e.noteLogSize(opts.LogBytes, config)
-	e.room.begin(e.written)
+	e.room.begin(e.written, e.stalls.move)
 	e.stalls.every = min(e.room.memTable, int64(e.log.Capacity())) / 16
 	return nil
 }
@@ -123,7 +123,7 @@ func (e *Engine) openParts(dir string, options *pebbledb.Options, config wal.Con
 		return err
 	}
 	if err = e.load(config); err == nil {
-		e.compactions.begin() // a long log makes more tables than may lie above each other
+		e.compactions.begin()
 		err = e.openLog(config)
 	}
 	if err != nil {
@@ -216,7 +216,7 @@ func (e *Engine) create(config wal.Config) error {
 	err = errors.Join(
 		b.Set(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion), nil),
 		b.Set(keySeed, key[:], nil),
-		e.saveFollowed(b, begin),
+		(&mark{lsn: begin}).write(b, nil),
 	)
 	return errors.Join(e.apply(b, err), e.db.Flush())
 }
@@ -253,7 +253,7 @@ func (e *Engine) loadNumbers() error {
 		return err
 	}
 	if found {
-		e.index.saved = ttl.Instant(binary.BigEndian.Uint64(b))
+		e.index.reached = ttl.Instant(binary.BigEndian.Uint64(b))
 	}
 	b, found, err = e.meta(keySeen, 8)
 	if err != nil {
@@ -276,7 +276,7 @@ func (e *Engine) loadSpaces() error {
 		moved[db] = binary.BigEndian.Uint16(value)
 		return nil
 	})
-	e.layout.spaces = moved
+	e.layout.spaces, e.checkpoints.spaces = moved, moved
 	return err
 }
 

@@ -23,8 +23,8 @@ type Options struct {
 	// CacheBytes bounds the caches: of records, and of uncompressed blocks. Zero means 256 MiB.
 	CacheBytes int64
 	// LogBytes bounds the log, which is how much is read again after the process was killed: from
-	// 1 MiB to 8 GiB. It counts when the store is made. Zero means eight times what Pebble keeps
-	// in memory of changes, up to 128 MiB.
+	// 1 MiB to 8 GiB. It counts when the store is made, and bounds what is in memory of
+	// changes until a checkpoint, too. Zero means twice CacheBytes, from 32 to 128 MiB.
 	LogBytes int64
 	// MaxDisk bounds the bytes of the store's files. Zero means all the disk has.
 	MaxDisk int64

@@ -174,7 +174,7 @@ func (l *life) keepHouse(e *Engine, rng *rand.Rand, over func() bool) error {
 	if l.phase == "flush" {
 		l.fuse.light(1 + rng.IntN(25))
 	}
-	if err := e.db.Flush(); err != nil {
+	if err := e.checkpoint(context.Background()); err != nil {
 		return err
 	}
 	if rng.IntN(3) > 0 && l.phase != "compaction" {
@@ -277,7 +277,7 @@ func TestPowerCut_NoHole(t *testing.T) {
 				safe = len(c.changes)
 			case 1:
 				m.gather(true)
-				if err := e.db.Flush(); err != nil {
+				if err := e.checkpoint(context.Background()); err != nil {
 					t.Fatal(err)
 				}
 				for _, x := range sampled(rng, m.gather(false), 3) {

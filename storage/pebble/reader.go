@@ -11,6 +11,7 @@ import (
 	pebbledb "github.com/cockroachdb/pebble/v2"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
 )
 
 // ref is one announced key with its hash.
@@ -220,14 +221,18 @@ func (r *reader) stat(p place, name []byte) (x entry, found bool, err error) {
 	return x, found, err
 }
 
+// entry returns the entry of a record whose stripe is held: the memory knows what the tree has not yet.
 func (r *reader) entry(p place, name []byte) (entry, bool, error) {
-	r.key = appendPosition(r.key[:0], prefixEntry, p, name)
-	return r.e.entry(r.key)
+	if s, known := r.e.memory.Load().Recent(uint64(p), name); known {
+		return entryOf(s), !s.Gone, nil
+	}
+	return r.treeEntry(p, name)
 }
 
-// entry reads the entry under an entry key.
-func (e *Engine) entry(key []byte) (x entry, found bool, err error) {
-	b, closer, err := e.db.Get(key)
+// treeEntry returns the entry of a record as the tree has it.
+func (r *reader) treeEntry(p place, name []byte) (x entry, found bool, err error) {
+	r.key = appendPosition(r.key[:0], prefixEntry, p, name)
+	b, closer, err := r.e.db.Get(r.key)
 	if errors.Is(err, pebbledb.ErrNotFound) {
 		return entry{}, false, nil
 	}
@@ -241,8 +246,19 @@ func (e *Engine) entry(key []byte) (x entry, found bool, err error) {
 	return x, err == nil, err
 }
 
-// value reads the value of a record that has entry x. It is not copied.
+// value returns the value of a record that has entry x.
 func (r *reader) value(p place, name []byte, x entry) ([]byte, error) {
+	if b, known := r.e.memory.Load().Value(uint64(p), name); known {
+		if len(b) < dirty.LargeValue { // the next change of the record may overwrite it
+			have := len(r.values)
+			r.values = append(r.values, b...)
+			b = r.values[have:len(r.values):len(r.values)]
+		}
+		if b == nil {
+			b = []byte{}
+		}
+		return b, nil
+	}
 	r.key = appendPosition(r.key[:0], prefixValue, p, name)
 	b, closer, err := r.e.db.Get(r.key)
 	if errors.Is(err, pebbledb.ErrNotFound) {
@@ -287,72 +303,4 @@ func (r *reader) Len(db int) (storage.Count, error) {
 		return storage.Count{}, err
 	}
 	return r.e.counters.get(space), nil
-}
-
-// Scan implements storage.Reader.
-func (r *reader) Scan(db int, cursor uint64, limit int, fn func(storage.Key, storage.Record) bool) (uint64, error) {
-	if cursor >= storage.MaxCursor {
-		return 0, nil
-	}
-	it, err := r.iterate(db, cursor, r.e.db)
-	if err != nil {
-		return 0, err
-	}
-	return scan(it, db, limit, fn)
-}
-
-// iterate returns an iterator over the entries of a database, from cursor on.
-func (r *reader) iterate(db int, cursor uint64, from pebbledb.Reader) (*pebbledb.Iterator, error) {
-	defer r.lookBeyond()()
-	space, err := r.space(db)
-	if err != nil {
-		return nil, err
-	}
-	_, upper := spaceBounds(prefixEntry, space)
-	it, err := from.NewIter(&pebbledb.IterOptions{
-		LowerBound: appendPosition(nil, prefixEntry, placeOf(space, cursor), nil),
-		UpperBound: upper,
-	})
-	if err != nil {
-		return nil, readError("scan", err)
-	}
-	return it, nil
-}
-
-// scan visits what it covers and closes it.
-func scan(it *pebbledb.Iterator, db, limit int, fn func(storage.Key, storage.Record) bool) (next uint64, err error) {
-	defer func() {
-		if closed := it.Close(); err == nil { // which is the error of reading, too
-			err = closed
-		}
-		if err != nil {
-			next, err = 0, readError("scan", err)
-		}
-	}()
-	stopped := false
-	for n := 0; it.Valid() || (n == 0 && it.First()); n++ {
-		p, name, ok := splitPosition(it.Key(), prefixEntry)
-		if !ok {
-			return 0, fmt.Errorf("entry key of %d bytes: %w", len(it.Key()), ErrDamaged)
-		}
-		switch {
-		case stopped:
-			// Names that share a position and were not visited must come again.
-			return p.hash(), nil
-		case n >= limit && n > 0 && p.hash() >= next:
-			return next, nil
-		}
-		b, err := it.ValueAndErr()
-		if err != nil {
-			return 0, err
-		}
-		x, err := decodeEntry(b)
-		if err != nil {
-			return 0, err
-		}
-		next = p.hash() + 1
-		stopped = !fn(storage.Key{DB: db, Name: name}, x.record())
-		it.Next()
-	}
-	return 0, nil
 }

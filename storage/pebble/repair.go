@@ -195,7 +195,7 @@ func (r *repairer) begin() error {
 		errs = append(errs, b.Set(keySeed, binary.BigEndian.AppendUint64(key, h.seed.k1), nil))
 	}
 	if h.seen > 0 {
-		errs = append(errs, saveSeen(b, h.seen))
+		errs = append(errs, b.Set(keySeen, binary.BigEndian.AppendUint64(nil, uint64(h.seen)), nil))
 	}
 	errs = append(errs, spaces(nil).write(b, h.spaces), r.to.db.Apply(b, pebbledb.NoSync), b.Close(), r.to.db.Flush())
 	r.dbs = spaces{}

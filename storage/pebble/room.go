@@ -39,6 +39,7 @@ type room struct {
 	clock   ttl.Clock
 	logger  *slog.Logger
 	written func() written // see Engine.written; nil while Pebble is not open
+	stalled func()         // is told that stuck is set; nil while Pebble is not open
 
 	over context.Context // ends with the store
 
@@ -49,9 +50,8 @@ type room struct {
 	ended atomic.Bool  // what was applied, deletions perhaps, waits in memory while full
 
 	open  atomic.Bool
-	waits atomic.Bool  // to open, for room, and the log says so
-	stuck atomic.Bool  // a table in memory could not be written out
-	spare atomic.Int64 // bytes that may be applied before memory is full
+	waits atomic.Bool // to open, for room, and the log says so
+	stuck atomic.Bool // a table in memory could not be written out
 
 	cramped  atomic.Bool  // a compaction did not fit
 	depth    atomic.Int64 // of the first level, at most
@@ -151,7 +151,7 @@ func (r *room) take(d demand, n int) error {
 		return storage.ErrFull
 	}
 	if d == ends {
-		if (r.level.Load() > 0 || r.chokes()) && !r.endsFit(n) {
+		if r.level.Load() > 0 && !r.endsFit(n) {
 			r.refuse(ends)
 			return storage.ErrFull
 		}
@@ -176,7 +176,7 @@ func (r *room) take(d demand, n int) error {
 // endsFit reports whether n bytes of what ends sessions fit. While the disk is full there may
 // be nothing but the reserve, so they are counted: many can come between two looks.
 func (r *room) endsFit(n int) bool {
-	fit := func() bool { return !r.chokes() && r.disk.Load()-int64(n) >= r.bar(ends) }
+	fit := func() bool { return r.disk.Load()-int64(n) >= r.bar(ends) }
 	if fit() {
 		return true
 	}
@@ -198,12 +198,6 @@ func (r *room) bar(d demand) int64 {
 
 func (r *room) refuses(d demand) bool { return r.level.Load() > int32(d) }
 
-// chokes reports whether Pebble may soon make commits wait, with their stripes locked and
-// until somebody makes room.
-func (r *room) chokes() bool {
-	return r.stuck.Load() && r.spare.Load() < 0 || r.cramped.Load() && r.depth.Load() >= maxDepth-memTables
-}
-
 // bare reports whether so little of the reserve is left that the next edit of the manifest
 // might not find room, if somebody else takes the rest of the disk before the next look.
 func (r *room) bare() bool { return !r.reserve.none && r.reserve.held.Load() < r.line(ends) }
@@ -215,32 +209,22 @@ func (r *room) crowds() bool { return r.cramped.Load() && r.deep() }
 // to merge them than to add one.
 func (r *room) deep() bool { return r.depth.Load() >= maxDepth/2 }
 
-// stall is told that a table in memory cannot be written out. A quarter of one more leaves
-// Pebble one from making commits wait, whatever it adds to them, unless it is so far already.
+// stall is told that a table in memory cannot be written out.
 func (r *room) stall() {
-	if !r.stuck.Load() {
-		r.mu.Lock()
-		spare := r.memTable / memTables
-		if r.written != nil && r.written().pending >= memTables*r.memTable {
-			spare = -1
-		}
-		r.mu.Unlock()
-		r.spare.Store(spare)
-		r.stuck.Store(true)
-	}
+	r.stuck.Store(true)
 	r.refuse(extends)
+	if r.open.Load() && r.stalled != nil {
+		r.stalled()
+	}
 }
 
-// note is told of every batch of n bytes that is applied.
+// note is told of every commit of n bytes.
 func (r *room) note(n int) {
 	if r.level.Load() == 0 {
 		return
 	}
 	r.ended.Store(true)
 	r.disk.Add(-int64(n))
-	if r.stuck.Load() {
-		r.spare.Add(-int64(n))
-	}
 	if !r.endsFit(0) { // the sweeper does not ask
 		r.refuse(ends)
 	}
@@ -283,8 +267,9 @@ func (r *room) measure() {
 			r.stuck.Store(false)
 		}
 		r.used.Store(w.used + r.reserve.held.Load())
+		left -= w.dirty
 		if r.quota > 0 {
-			left = min(left, r.quota-w.used-w.pending)
+			left = min(left, r.quota-w.used-w.pending-w.dirty)
 		}
 	}
 	r.left.Store(left)
@@ -307,10 +292,11 @@ func (r *room) refuse(d demand) {
 	}
 }
 
-// begin is told that the store is open.
-func (r *room) begin(written func() written) {
+// begin is told that the store is open. Stalled is told when no table can be written, with locks of
+// Pebble's held.
+func (r *room) begin(written func() written, stalled func()) {
 	r.mu.Lock()
-	r.written = written
+	r.written, r.stalled = written, stalled
 	r.mu.Unlock()
 	r.open.Store(true)
 	r.look()
@@ -334,7 +320,7 @@ func (r *room) look() {
 		}
 	}
 	switch {
-	case r.chokes() || r.bare():
+	case r.bare():
 		level = int32(ends) + 1
 	case r.stuck.Load() || r.crowds():
 		level = max(level, int32(extends)+1)

@@ -249,8 +249,13 @@ func TestRoom_DeletionsStopInTime(t *testing.T) {
 	clock := ttl.NewManual(1)
 	e := openTest(t, fs, Options{Clock: clock})
 	defer closeTest(t, e)
-	const records = 1000
-	name := func(i int) string { return fmt.Sprintf("%04d%s", i, strings.Repeat("x", 1000)) }
+	const records = 4000 // twice as many as deletions fit the log
+	rng := rand.New(rand.NewPCG(1, 1))
+	names := make([]string, records+1) // which no table makes smaller
+	for i := range names {
+		names[i] = fmt.Sprint(i, noiseOf(rng, 1000))
+	}
+	name := func(i int) string { return names[i] }
 	for i := range records {
 		put(t, e, name(i), "value", ttl.Never)
 	}
@@ -296,8 +301,8 @@ func TestRoom_FlushLeavesRoomForDeletions(t *testing.T) {
 	}
 }
 
-// Ensure that when no table can be written out, changes are refused before Pebble would make
-// them wait, which would make reads wait too; and that all goes on when tables can be written.
+// Ensure that when no table can be written out, changes are refused and do not wait; and that all goes
+// on when tables can be written.
 func TestRoom_StuckTable(t *testing.T) {
 	t.Parallel()
 	var full atomic.Bool
@@ -306,19 +311,15 @@ func TestRoom_StuckTable(t *testing.T) {
 	clock := ttl.NewManual(1)
 	e := openTest(t, fs, Options{Clock: clock})
 	defer closeTest(t, e)
-	const records = 1000
+	const records = 4000 // twice as many as deletions fit the log
 	name := func(i int) string { return fmt.Sprintf("%04d%s", i, strings.Repeat("x", 1000)) }
 	for i := range records {
 		put(t, e, name(i), "value", ttl.Never)
 	}
-	if err := e.db.Flush(); err != nil { // or else tables that are being written may be many by now
-		t.Fatal(err)
-	}
+	bring(t, e)
 	put(t, e, "last", "value", ttl.Never)
 	full.Store(true)
-	if _, err := e.db.AsyncFlush(); err != nil {
-		t.Fatal(err)
-	}
+	e.checkpoints.ask()
 	eventually(t, "a table is stuck", e.room.stuck.Load)
 	ended := 0
 	for ended < records && tryDelete(t, e, name(ended)) == nil { // a change that waits hangs the test
@@ -463,9 +464,9 @@ func openWaiting(opts Options, log *logLines, free func()) (e *Engine, err error
 	}
 }
 
-// Ensure that an Open that makes more changes of the log again than fit the memory, and finds too
-// late that there is no room for their tables, says so, waits, and goes on when there is.
-func TestOpen_WaitsForRoom(t *testing.T) {
+// Ensure that an Open needs no room for what it finds in the log, however much that is: it serves it,
+// and brings it to the tree when there is room.
+func TestOpen_NoRoomForTables(t *testing.T) {
 	t.Parallel()
 	fs := newSmallFS(t, vfs.NewCrashableMem(), smallDisk)
 	e := openTest(t, fs, Options{Clock: ttl.NewManual(1), LogBytes: 16 << 20})
@@ -482,20 +483,17 @@ func TestOpen_WaitsForRoom(t *testing.T) {
 	var full atomic.Bool
 	full.Store(true)
 	again.refuses = func(category vfs.DiskWriteCategory) bool { return full.Load() && category == categoryFlush }
-	clock, log := ttl.NewManual(1), &logLines{}
-	defer keepMoving(clock)()
-	e, err := openWaiting(Options{
-		Clock: clock, Logger: slog.New(slog.NewTextHandler(log, nil)), fs: again, CacheBytes: 1 << 20, memTableSize: 256 << 10,
-	}, log, func() { full.Store(false) })
-	if err != nil {
-		t.Fatalf("Open: %v", err)
-	}
+	clock := ttl.NewManual(1)
+	e = openTest(t, again, Options{Clock: clock})
 	defer closeTest(t, e)
-	if full.Load() {
-		t.Error("the log does not say that it waited")
-	}
+	defer keepMoving(clock)()
 	if n := len(survey(t, e)); n != 3001 {
 		t.Errorf("%d records, want 3001", n)
+	}
+	full.Store(false)
+	checkStore(t, e)
+	if e.followed() == followed {
+		t.Error("nothing was brought to the tree")
 	}
 }
 

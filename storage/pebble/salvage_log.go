@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/sessiond/sessiond/storage/pebble/internal/mmap"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
+	"github.com/sessiond/sessiond/ttl"
 )
 
 // salvagedLog is what the log of a store that is salvaged held.
@@ -28,9 +30,6 @@ func (s *salvage) followLog() error {
 	config := wal.Config{FS: logFS{FS: s.files, readOnly: true}, Dir: s.dir, Segments: wal.MaxSegments, Boot: mmap.Boot()}
 	r := s.recovery()
 	found, err := wal.Inspect(config, s.head.followed, r.repeat)
-	if err == nil {
-		err = r.apply()
-	}
 	switch {
 	case err == nil:
 		s.log.bytes = int64(found.End - found.From)
@@ -41,9 +40,6 @@ func (s *salvage) followLog() error {
 			s.log.bytes += int64(wal.HeaderSize + len(f.Payload))
 			return r.repeat(f)
 		})
-		if applied := r.apply(); err == nil {
-			err = applied
-		}
 		if err != nil && !errors.Is(err, wal.ErrMissing) && !isUnreadable(err) {
 			return err
 		}
@@ -53,12 +49,20 @@ func (s *salvage) followLog() error {
 		return logProblem(err)
 	}
 	s.log.changes = r.changes
-	e := r.tx.e
+	e := r.e
+	w := newTreeWriter(context.Background(), e)
+	w.patch = true
+	if err := w.finish(w.write(r.g)); err != nil {
+		return err
+	}
 	h := &s.head
+	if w.earliest != ttl.Never {
+		h.fence = min(h.fence, w.earliest)
+	}
 	h.spaces, h.counts = e.layout.spaces, e.counters.of
 	all := h.followedKnown && s.log.damage == nil
 	h.countsKnown, h.revisionKnown = h.countsKnown && all, h.revisionKnown && all
-	h.fence, h.seen, h.revision = e.index.saved, e.Seen(), e.revisions.Load()
+	h.seen, h.revision = e.Seen(), e.revisions.Load()
 	return nil
 }
 
@@ -75,11 +79,7 @@ func (s *salvage) recovery() *recovery {
 	h := &s.head
 	e.layout.spaces = maps.Clone(h.spaces)
 	e.counters.of = maps.Clone(h.counts)
-	e.index.saved = h.fence
-	e.index.begin()
 	e.index.seen.Store(int64(h.seen))
 	e.revisions.Store(h.revision)
-	r := newRecovery(e)
-	r.lenient = true
-	return r
+	return newRecovery(e)
 }

@@ -99,19 +99,17 @@ func livePast(t testing.TB, fs vfs.FS) *past {
 		}
 	}
 	each(0, 1, put)
+	spill(t, e)
 	if err := e.db.Compact(context.Background(), []byte{0}, []byte{0xff}, false); err != nil {
 		t.Fatal(err)
 	}
 	each(1, 10, end)
 	each(2, 10, put)
 	each(3, 10, touch)
-	if err := e.checkpoint(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	bring(t, e)
 	each(4, 30, end)
 	each(5, 30, put)
 	each(6, 30, touch)
-	checkStore(t, e)
 	syncTo(t, e, storage.Everything)
 	killed := h.clone(t) // the log has what came since the checkpoint
 	writeAll(t, killed.fs, killed.fs.PathJoin(testDir, "log.mark"), m.clone().b)

@@ -2,9 +2,6 @@ package pebble
 
 import (
 	"context"
-	"encoding/binary"
-
-	pebbledb "github.com/cockroachdb/pebble/v2"
 
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -54,14 +51,6 @@ func (e *Engine) writeSeen(now ttl.Instant) error {
 		return err
 	}
 	defer e.commits.RUnlock()
-	b := e.db.NewBatch()
-	if err := e.apply(b, saveSeen(b, now)); err != nil {
-		return err
-	}
 	e.index.seen.Store(int64(now))
 	return nil
-}
-
-func saveSeen(b *pebbledb.Batch, now ttl.Instant) error {
-	return b.Set(keySeen, binary.BigEndian.AppendUint64(nil, uint64(now)), nil)
 }

@@ -40,7 +40,7 @@ func TestSqueeze_NarrowRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := e.db.Flush(); err != nil {
+	if err := e.checkpoint(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	before := fs.tables()

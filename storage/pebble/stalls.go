@@ -13,17 +13,16 @@ import (
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// stalls makes changes wait while Pebble's tables in memory are full, or too many wait on the
-// disk to be merged, or the log is nearly full of what the tree has not followed. Pebble and the
-// log would do that themselves, in the middle of a commit: what lies under its stripes could not
-// even be read then, and on a disk that has just become full it could not be refused any more. A
+// stalls makes changes wait while the log or the memory is nearly full of what the tree has not
+// followed. The log would do that itself, in the middle of a commit: what lies under its stripes could
+// not even be read then, and on a disk that has just become full it could not be refused any more. A
 // few that are on their way when it begins still wait there.
 type stalls struct {
 	e     *Engine
 	quiet ttl.Instant // when the silence ends
-	every int64       // bytes that may be applied between two looks at Pebble
+	every int64       // bytes that may be written between two looks
 
-	applied   atomic.Int64 // bytes since the last look
+	written   atomic.Int64 // bytes since the last look
 	unflushed atomic.Bool  // the last flush failed
 
 	mu      sync.Mutex
@@ -39,8 +38,6 @@ const stallSilence = 10 * time.Second
 
 // listen follows what Pebble tells l.
 func (s *stalls) listen(l *pebbledb.EventListener) {
-	l.WriteStallBegin = func(info pebbledb.WriteStallBeginInfo) { s.begin(info.Reason) }
-	l.WriteStallEnd = s.end
 	flushed, compacted := l.FlushEnd, l.CompactionEnd
 	l.FlushEnd = func(info pebbledb.FlushInfo) {
 		flushed(info)
@@ -53,29 +50,28 @@ func (s *stalls) listen(l *pebbledb.EventListener) {
 	}
 }
 
-// note is told of every batch of n bytes that is applied.
-func (s *stalls) note(n int) { s.applied.Add(int64(n)) }
+// note is told of every frame of n bytes.
+func (s *stalls) note(n int) { s.written.Add(int64(n)) }
 
-// wait returns when Pebble would not make a change wait, or the change will be refused. The
-// caller holds no stripe.
+// wait returns when there is room for a change, or it will be refused. The caller holds no stripe.
 func (s *stalls) wait(ctx context.Context) error {
-	if s.applied.Load() < s.every {
+	if s.written.Load() < s.every {
 		return nil
 	}
 	for waited := false; ; waited = true {
 		moved := s.next()
-		if due, _ := s.e.logFills(); due {
+		if due, _ := s.e.fills(); due {
 			s.e.wantCheckpoint()
 		}
 		if !s.e.waits() {
-			s.applied.Store(0)
+			s.written.Store(0)
 			if waited {
 				s.end()
 			}
 			return s.e.ready(ctx)
 		}
 		if !waited {
-			s.begin("tables wait to be written or merged, or the log for a checkpoint")
+			s.begin()
 		}
 		select {
 		case <-moved:
@@ -109,7 +105,7 @@ func (s *stalls) move() {
 	}
 }
 
-func (s *stalls) begin(reason string) {
+func (s *stalls) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.waiting++; s.waiting > 1 {
@@ -119,7 +115,7 @@ func (s *stalls) begin(reason string) {
 	left := s.quiet.Sub(s.begun)
 	if s.told = left <= 0 || left > stallSilence; s.told { // more if the clock stepped back
 		s.quiet = s.begun.Add(stallSilence)
-		s.e.logger.Warn("changes wait until the store has flushed or compacted", "reason", reason)
+		s.e.logger.Warn("changes wait until the store has written tables")
 	}
 }
 
@@ -131,22 +127,25 @@ func (s *stalls) end() {
 	}
 }
 
-// jammed reports whether Pebble would make a commit wait that has to begin a new table in
-// memory, and the commit will not be refused.
-func (e *Engine) jammed() bool {
-	r := e.room
-	if r.stuck.Load() || r.crowds() {
-		return false
-	}
+// busy reports whether Pebble would make a checkpoint wait that has to begin a new table in memory: those
+// in memory, when they are written, count among the tables that lie above each other.
+func (e *Engine) busy() bool {
 	w := e.written()
-	return w.pending >= memTables*r.memTable || w.depth >= maxDepth
+	return w.pending >= memTables*e.room.memTable || w.depth+w.waiting >= maxDepth
 }
 
-// waits reports whether changes have to wait for Pebble or for a checkpoint.
-func (e *Engine) waits() bool {
-	if e.jammed() {
+// blocked reports whether Pebble may be busy for long: until somebody makes room, or for ever. Tables in
+// memory that are being written are worth the wait.
+func (e *Engine) blocked() bool {
+	if e.room.stuck.Load() {
 		return true
 	}
-	_, full := e.logFills()
+	w := e.written()
+	return w.waiting == 0 && w.depth >= maxDepth && (e.room.crowds() || e.compactions.rests())
+}
+
+// waits reports whether changes have to wait for a checkpoint, and will not be refused.
+func (e *Engine) waits() bool {
+	_, full := e.fills()
 	return full && !e.room.stuck.Load() && !e.room.crowds()
 }

@@ -39,9 +39,9 @@ func TestOpen_FailedStart(t *testing.T) {
 			damage: func(h *past) { h.raw(t, func(b *pebbledb.Batch) error { return b.Delete(keySeed, nil) }) },
 		},
 		{
-			name: "newer format", want: ErrNewerFormat, words: "it has format 3",
+			name: "newer format", want: ErrNewerFormat, words: "it has format 4",
 			damage: func(h *past) {
-				h.raw(t, func(b *pebbledb.Batch) error { return b.Set(keyFormat, []byte{0, 0, 0, 3}, nil) })
+				h.raw(t, func(b *pebbledb.Batch) error { return b.Set(keyFormat, []byte{0, 0, 0, 4}, nil) })
 			},
 		},
 	}

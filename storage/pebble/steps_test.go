@@ -300,16 +300,19 @@ func (s *stepper) commits() {
 
 // checkpoint takes a checkpoint through its steps one by one.
 func (s *stepper) checkpoint() {
-	n := s.e.log.End()
-	s.run("checkpoint: mark", func() (err error) {
-		n, err = s.e.markFollowed()
-		return err
+	s.run("before", func() error { return s.put(2, 3, 500) })
+	s.run("checkpoint: freeze", func() error {
+		s.e.freeze()
+		return nil
 	})
 	s.run("more", func() error { return s.put(3, 3, 500) })
-	s.run("checkpoint: flush", s.e.db.Flush)
+	s.run("checkpoint: write", func() error {
+		w := newTreeWriter(context.Background(), s.e)
+		return w.finish(w.write(s.e.memory.Load().Frozen()))
+	})
+	s.run("checkpoint: flush", func() error { return s.e.flushTree(context.Background(), true) })
 	raiseTo(&s.settled, s.acknowledged.Load()) // a table begins when the log is synced
-	s.run("checkpoint: raise", func() error { raise(&s.e.checkpoints.followed, uint64(n)); return nil })
-	s.run("checkpoint: release", func() error { return s.e.log.Release(n) })
+	s.run("checkpoint: the rest", func() error { return s.e.follow(context.Background(), true) })
 	s.run("checkpoint", func() error { return s.e.checkpoint(context.Background()) })
 }
 

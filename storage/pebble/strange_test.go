@@ -104,7 +104,7 @@ func buildStrange(t *testing.T, dir string) []string {
 		t.Fatal(err)
 	}
 	put(t, e, "flushed", "value", ttl.Never)
-	if err := e.db.Flush(); err != nil {
+	if err := e.checkpoint(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	syncTo(t, e, put(t, e, "logged", "value", ttl.Never))
@@ -209,7 +209,7 @@ func TestBackup_Strange(t *testing.T) {
 	}
 	defer closeTest(t, e)
 	put(t, e, "name", "value", ttl.Never)
-	if err := e.db.Flush(); err != nil {
+	if err := e.checkpoint(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := e.Backup(t.Context(), to, BackupOptions{}); err != nil {

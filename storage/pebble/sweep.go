@@ -3,7 +3,6 @@ package pebble
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -12,53 +11,50 @@ import (
 	pebbledb "github.com/cockroachdb/pebble/v2"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// index is where the sweeper stands. Five rules keep it exact:
+// index is where the sweeper stands. Six rules keep it exact:
 //
-//  1. A record with a deadline has one valid index entry: the one at its entry's indexed,
-//     which is not later than its deadline. Other entries are stale and go when they come due.
-//  2. Before the sweeper looks at what is due, it moves the fence past it and then takes
-//     every stripe once. From then on nobody files below the fence unnoticed.
-//  3. Who has to file below the fence all the same, because the clock stepped back, says so
-//     in low, and the next sweep begins there.
-//  4. The sweeper reads each record again under its stripe. A due one goes; one that was
-//     extended is filed anew at its deadline, which lies at the fence or later.
-//  5. No valid entry lies below saved, in the order of the log. A restart scans from there
-//     and not from the beginning, past the tombstones of everything that ever expired.
+//  1. A record with a deadline has one valid index entry: the one at its entry's indexed, which is
+//     not later than its deadline. Other entries are stale and go when they come due.
+//  2. The entry is in the tree, or, until the next checkpoint, among the filings of the memory. The
+//     sweeper takes the memory before it looks at the tree, so nothing falls between the two.
+//  3. A checkpoint that brings entries to the tree says how low in low, before the memory forgets
+//     them, and the next sweep begins there.
+//  4. The sweeper reads each record again under its stripe. A due one goes, by a commit of its own; one
+//     that was extended is filed anew at its deadline, which only the memory hears of.
+//  5. No valid entry of the tree lies below reached, but for low. A checkpoint writes the lowest of the
+//     two, as it was when the generation was frozen, and of the entries of its records: a restart scans
+//     from there, and not from the beginning, past the tombstones of everything that ever expired.
+//  6. What a start has found in the log is filed at its deadline. The entry that the tree may have
+//     before is stale then.
 type index struct {
-	fence atomic.Int64 // ttl.Instant; moved by the sweeper
-	ahead atomic.Int64 // ttl.Instant; no entry at the fence or later comes due before
-	seen  atomic.Int64 // ttl.Instant; as on disk, changed by the sweeper
+	ahead atomic.Int64 // ttl.Instant; no entry that a sweep did not look at comes due before
+	seen  atomic.Int64 // ttl.Instant; as in the log, changed by the sweeper
 	swept atomic.Int64 // records that were removed since the store was opened
 
-	mu    sync.Mutex  // held until the batch that changes saved is applied
-	low   ttl.Instant // lowest entry filed below the fence since the sweep began; Never if none
-	saved ttl.Instant // as on disk
+	mu      sync.Mutex
+	low     ttl.Instant // lowest entry that came to the tree since the sweep began; Never if none did
+	reached ttl.Instant // no valid entry of the tree lies below, but for low
 
 	// The sweeper's own.
-	from   []byte  // no valid entry below, but for low
+	from   []byte  // no valid entry of the tree below, but for low
 	peeked bool    // ahead is true
 	batch  []filed // the window
 	keys   []byte  // the memory of batch
-	key    []byte  // scratch
 	frame  []byte  // scratch
+	reader reader
 
 	last ttl.Instant // when the last sweep was; seen at first
 }
 
 // begin has the sweeper begin where something may lie.
-func (x *index) begin() {
-	x.fence.Store(int64(x.saved))
-	x.from = appendIndexStart(nil, x.saved)
-}
+func (x *index) begin() { x.from = appendIndexStart(nil, x.reached) }
 
 // Swept implements storage.SweepReporter.
 func (e *Engine) Swept() int64 { return e.index.swept.Load() }
-
-// line returns the fence. Whoever compares with it holds the stripe of the record.
-func (x *index) line() ttl.Instant { return ttl.Instant(x.fence.Load()) }
 
 // notice lowers ahead to an entry that was filed.
 func (x *index) notice(due ttl.Instant) {
@@ -71,14 +67,42 @@ func (x *index) notice(due ttl.Instant) {
 	}
 }
 
-// lower notes that b files an entry below the fence. The caller holds mu until b is applied.
-func (x *index) lower(b *pebbledb.Batch, due ttl.Instant) error {
+// lower is told that an entry came to the tree; Never is none.
+func (x *index) lower(due ttl.Instant) {
+	x.mu.Lock()
 	x.low = earlier(x.low, due)
-	if due >= x.saved {
-		return nil
+	x.mu.Unlock()
+	x.notice(due)
+}
+
+// lowest returns below which there is no valid entry of the tree.
+func (x *index) lowest() ttl.Instant {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.low != ttl.Never {
+		return min(x.low, x.reached)
 	}
-	x.saved = due
-	return saveFence(b, due)
+	return x.reached
+}
+
+// rewind begins a sweep where something may lie in the tree.
+func (x *index) rewind() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.low == ttl.Never {
+		return
+	}
+	x.reached, x.low = min(x.reached, x.low), ttl.Never
+	if start := appendIndexStart(nil, x.reached); bytes.Compare(start, x.from) < 0 {
+		x.from = start
+	}
+}
+
+// reach notes up to where a sweep has come.
+func (x *index) reach(due ttl.Instant) {
+	x.mu.Lock()
+	x.reached = due
+	x.mu.Unlock()
 }
 
 // Sweep implements storage.Engine.
@@ -94,19 +118,30 @@ func (e *Engine) Sweep(ctx context.Context, now ttl.Instant, budget int) (n int,
 	if e.room.refuses(ends) {
 		return 0, ttl.Never, storage.ErrFull
 	}
-	if err := e.moveFence(now); err != nil {
-		return 0, ttl.Never, err
-	}
 	if err := e.moveTime(ctx, now); err != nil {
 		return 0, ttl.Never, err
 	}
+	for {
+		n, next, err = e.sweepOnce(ctx, now, budget)
+		if n > 0 || budget <= 0 || err != nil || !next.Due(now) {
+			return n, next, err
+		}
+		// It came due, or to the tree, while the rest was looked at.
+	}
+}
+
+// sweepOnce is Sweep, which looks at everything once.
+func (e *Engine) sweepOnce(ctx context.Context, now ttl.Instant, budget int) (n int, next ttl.Instant, err error) {
 	x := &e.index
 	if ttl.Instant(x.ahead.Load()).Due(now) {
 		x.peeked = false
 	}
 	if !x.peeked {
-		x.ahead.Store(int64(ttl.Never)) // before the iterator is made: what is filed later is noticed
+		x.ahead.Store(int64(ttl.Never)) // before anything is looked at: what is filed later is noticed
 	}
+	e.passStripes()
+	memory := e.memory.Load() // before rewind: what it has no more when it is taken is in low
+	x.rewind()
 	it, err := e.db.NewIter(&pebbledb.IterOptions{LowerBound: x.from, UpperBound: []byte{prefixIndex + 1}})
 	if err != nil {
 		return 0, ttl.Never, readError("sweep", err)
@@ -116,35 +151,35 @@ func (e *Engine) Sweep(ctx context.Context, now ttl.Instant, budget int) (n int,
 			err = errors.Join(err, readError("sweep", closeErr))
 		}
 	}()
-	n, err = e.sweepDue(ctx, it, now, budget)
+	n, err = e.sweepDue(ctx, it, memory, now, budget)
 	if err == nil && n > 0 {
 		err = e.await(ctx, 0) // with Seen
 	}
 	if err != nil {
 		return n, ttl.Never, err
 	}
-	next, err = e.peek(it)
+	next, err = e.peek(it, memory)
 	return n, next, err
 }
 
 // peek returns when the next entry comes due.
-func (e *Engine) peek(it *pebbledb.Iterator) (ttl.Instant, error) {
+func (e *Engine) peek(it *pebbledb.Iterator, memory *dirty.Memory) (ttl.Instant, error) {
 	x := &e.index
 	backlog := it.Valid()
-	if !backlog && x.peeked {
-		return ttl.Instant(x.ahead.Load()), nil
-	}
-	if backlog || it.Next() {
-		due, _, _, ok := splitIndex(it.Key())
-		if !ok {
-			return ttl.Never, errIndexKey(it.Key())
+	if backlog || !x.peeked {
+		if backlog || it.Next() {
+			due, _, _, ok := splitIndex(it.Key())
+			if !ok {
+				return ttl.Never, errIndexKey(it.Key())
+			}
+			x.notice(due)
 		}
-		x.notice(due)
+		if err := it.Error(); err != nil {
+			return ttl.Never, readError("sweep", err)
+		}
+		x.notice(e.firstFiling(memory))
+		x.peeked = true
 	}
-	if err := it.Error(); err != nil {
-		return ttl.Never, readError("sweep", err)
-	}
-	x.peeked = true
 	return ttl.Instant(x.ahead.Load()), nil
 }
 
@@ -152,49 +187,13 @@ func errIndexKey(key []byte) error {
 	return fmt.Errorf("index key of %d bytes: %w", len(key), ErrDamaged)
 }
 
-// moveFence brings the fence just past now, back too if the clock stepped back, and the
-// beginning of the scan to where something may lie.
-func (e *Engine) moveFence(now ttl.Instant) error {
-	x := &e.index
-	fence := max(now, 0) + 1
-	if now == ttl.Latest {
-		fence = now
+// passStripes returns when every update that was under way is over.
+func (e *Engine) passStripes() {
+	for i := range e.stripes {
+		e.stripes[i].Lock()
+		//lint:ignore SA2001 the point is to have waited
+		e.stripes[i].Unlock()
 	}
-	start, err := e.rewind(fence)
-	if err != nil {
-		return err
-	}
-	if bytes.Compare(start, x.from) < 0 {
-		x.from = start
-	}
-	old := x.line()
-	x.fence.Store(int64(fence))
-	if fence >= old { // whoever read the clock before it came to now may still be at work
-		for i := range e.stripes {
-			e.stripes[i].Lock()
-			//lint:ignore SA2001 the point is to have waited for whoever read the old fence
-			e.stripes[i].Unlock()
-		}
-	}
-	return nil
-}
-
-// rewind returns the lowest key that has to be looked at if the fence moves.
-func (e *Engine) rewind(fence ttl.Instant) ([]byte, error) {
-	x := &e.index
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if fence < x.saved {
-		// Who files between the two must find the sweeper there after a restart.
-		b := e.db.NewBatch()
-		if err := e.apply(b, saveFence(b, fence)); err != nil {
-			return nil, err
-		}
-		x.saved = fence
-	}
-	fence = earlier(fence, x.low)
-	x.low = ttl.Never
-	return appendIndexStart(nil, fence), nil
 }
 
 // earlier returns the lower of two instants, where Never stands for none.
@@ -203,8 +202,4 @@ func earlier(a, b ttl.Instant) ttl.Instant {
 		return b
 	}
 	return a
-}
-
-func saveFence(b *pebbledb.Batch, fence ttl.Instant) error {
-	return b.Set(keyFence, binary.BigEndian.AppendUint64(nil, uint64(fence)), nil)
 }

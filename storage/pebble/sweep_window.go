@@ -4,25 +4,26 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 
 	pebbledb "github.com/cockroachdb/pebble/v2"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
+	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
 
 // filed is an index entry that came due.
 type filed struct {
-	key   []byte
+	key   []byte // in the tree; nil if only the memory has it
 	due   ttl.Instant
 	place place
-	name  []byte // part of key
+	name  []byte
 
 	// What became of it.
 	fate fate
-	now  entry // if it was extended
+	was  entry // unless it is unrelated
 }
 
 // fate is what becomes of a record whose index entry came due.
@@ -37,39 +38,56 @@ const (
 // sweepChunk is how many entries are dealt with under one set of stripes.
 const sweepChunk = 128
 
-// sweepDue deals with up to budget entries that are due, as one window: in the order of their
-// records, which for neighbours are in the same blocks and under the same stripes. It leaves
-// the iterator at the next entry, or at its limit if none is left. If it returns an error the
+// sweepDue deals with up to budget entries of the tree that are due, and of the memory, as one window:
+// in the order of their records, which for neighbours are in the same blocks and under the same stripes.
+// It leaves the iterator at the next entry, or at its limit if none is left. If it returns an error the
 // next sweep begins where this one did.
-func (e *Engine) sweepDue(ctx context.Context, it *pebbledb.Iterator, now ttl.Instant, budget int) (n int, err error) {
+func (e *Engine) sweepDue(ctx context.Context, it *pebbledb.Iterator, memory *dirty.Memory, now ttl.Instant, budget int) (n int, err error) {
 	x := &e.index
-	limit := appendIndexStart(nil, max(now, 0)+1)
+	limit := appendIndexStart(nil, behind(now))
 	it.SeekGEWithLimit(x.from, limit)
-	if err := e.collect(it, limit, budget); err != nil {
+	if err := x.collect(it, limit, budget); err != nil {
 		return 0, err
 	}
-	last := x.sort()
+	var last filed
+	if len(x.batch) > 0 {
+		last = x.batch[len(x.batch)-1]
+	}
+	taken := e.take(memory, now, budget-len(x.batch))
+	x.sort()
 	for left := x.batch; len(left) > 0; n = len(x.batch) - len(left) {
-		if err := e.maySweep(ctx); err != nil {
-			return n, err
+		if err = e.maySweep(ctx); err != nil {
+			break
 		}
 		chunk := left[:min(len(left), sweepChunk)]
+		if err = e.settle(chunk, now); err != nil {
+			break
+		}
 		left = left[len(chunk):]
-		reached := ttl.Never
-		if len(left) == 0 {
-			reached = last.due
+	}
+	if err != nil {
+		for g, filings := range taken {
+			g.Filings.Add(filings...)
 		}
-		if err := e.settle(chunk, now, reached); err != nil {
-			return n, err
-		}
+		return n, err
 	}
 	switch {
 	case !it.Valid():
-		x.from = appendIndexStart(x.from[:0], x.line())
-	case n > 0:
+		x.from = appendIndexStart(x.from[:0], behind(now))
+		x.reach(behind(now))
+	case last.key != nil:
 		x.from = append(append(x.from[:0], last.key...), 0)
+		x.reach(last.due)
 	}
 	return n, nil
+}
+
+// behind returns the first instant that is not due, as far as there is one.
+func behind(now ttl.Instant) ttl.Instant {
+	if now == ttl.Latest {
+		return now
+	}
+	return max(now, 0) + 1
 }
 
 // maySweep waits until changes are welcome, and returns why there are none to be.
@@ -86,9 +104,8 @@ func (e *Engine) maySweep(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// collect moves up to most entries from the iterator to index.batch.
-func (e *Engine) collect(it *pebbledb.Iterator, limit []byte, most int) error {
-	x := &e.index
+// collect moves up to most entries from the iterator to batch.
+func (x *index) collect(it *pebbledb.Iterator, limit []byte, most int) error {
 	x.batch, x.keys = x.batch[:0], x.keys[:0]
 	for ; it.Valid() && len(x.batch) < most; it.NextWithLimit(limit) {
 		start := len(x.keys)
@@ -106,21 +123,61 @@ func (e *Engine) collect(it *pebbledb.Iterator, limit []byte, most int) error {
 	return nil
 }
 
-// sort brings the batch into the order of the records, and returns what was last in time.
-func (x *index) sort() (last filed) {
-	if len(x.batch) == 0 {
-		return last
+// take moves up to most filings that are due from the memory to batch, and returns them.
+func (e *Engine) take(memory *dirty.Memory, now ttl.Instant, most int) map[*dirty.Generation][]dirty.Filing {
+	x := &e.index
+	taken := map[*dirty.Generation][]dirty.Filing{}
+	for _, g := range memory.Generations() {
+		filings := g.Filings.Take(int64(now), most)
+		if len(filings) == 0 {
+			continue
+		}
+		most -= len(filings)
+		taken[g] = filings
+		e.commits.Lock() // or a part of the generation may move meanwhile
+		for _, f := range filings {
+			p, name := g.Name(f.Ref)
+			x.batch = append(x.batch, filed{due: ttl.Instant(f.Due), place: place(p), name: name})
+		}
+		e.commits.Unlock()
 	}
-	last = x.batch[len(x.batch)-1]
-	slices.SortFunc(x.batch, func(a, b filed) int {
-		return cmp.Or(cmp.Compare(a.place, b.place), bytes.Compare(a.name, b.name))
-	})
-	return last
+	return taken
 }
 
-// settle deals with a chunk of index.batch under the stripes of its records. Reached is up to
-// where nothing is left when it is done; Never if that is where it was.
-func (e *Engine) settle(chunk []filed, now, reached ttl.Instant) error {
+// firstFiling returns when the memory has to be looked at next; Never if it need not.
+func (e *Engine) firstFiling(memory *dirty.Memory) (first ttl.Instant) {
+	for _, g := range memory.Generations() {
+		for {
+			f, ok := g.Filings.First()
+			if !ok {
+				break
+			}
+			e.commits.Lock()
+			p, name := g.Name(f.Ref)
+			s, _ := memory.Recent(p, name)
+			e.commits.Unlock()
+			if s.Indexed == f.Due && !s.Gone {
+				first = earlier(first, ttl.Instant(f.Due))
+				break
+			}
+			g.Filings.Drop(f) // the record has moved on
+		}
+	}
+	return first
+}
+
+// sort brings the batch into the order of the records. Of two that are equal the tree's stays.
+func (x *index) sort() {
+	slices.SortFunc(x.batch, func(a, b filed) int {
+		return cmp.Or(cmp.Compare(a.place, b.place), bytes.Compare(a.name, b.name), cmp.Compare(a.due, b.due), cmp.Compare(len(b.key), len(a.key)))
+	})
+	x.batch = slices.CompactFunc(x.batch, func(a, b filed) bool {
+		return a.place == b.place && a.due == b.due && bytes.Equal(a.name, b.name)
+	})
+}
+
+// settle deals with a chunk of the batch under the stripes of its records.
+func (e *Engine) settle(chunk []filed, now ttl.Instant) error {
 	x := &e.index
 	var held stripeSet
 	for i := range chunk {
@@ -128,119 +185,91 @@ func (e *Engine) settle(chunk []filed, now, reached ttl.Instant) error {
 	}
 	held.lock(&e.stripes)
 	defer held.unlock(&e.stripes)
-	b := e.db.NewBatch()
 	var diffs []difference
+	x.frame = newFrame(x.frame)
 	for i := range chunk {
 		f := &chunk[i]
-		rec, found, err := e.filed(f)
-		if err != nil {
+		if err := e.decide(f, now); err != nil {
 			return err
 		}
-		if err := f.decide(b, rec, found, now); err != nil {
-			return err
-		}
-		switch f.fate {
-		case removed:
+		if f.fate == removed {
 			diffs = addDifference(diffs, f.place.space(), storage.Count{Records: -1, Expiring: -1})
-		case extended:
-			x.notice(rec.deadline)
+			x.frame = appendDelete(x.frame, f.place, f.name)
 		}
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if reached != ttl.Never {
-		x.saved = earlier(x.low, reached)
-		if err := saveFence(b, x.saved); err != nil {
-			return err
+	keep := func(m *dirty.Memory, _ wal.LSN) {
+		for i := range chunk {
+			chunk[i].keep(e, m)
 		}
+		e.counters.apply(nil, diffs)
 	}
-	if len(diffs) == 0 { // what is left is the tree's own: the log knows of no index
-		if err := e.apply(b); err != nil {
-			return err
-		}
-	} else if err := e.remove(b, chunk, diffs, max(e.Seen(), now)); err != nil {
+	if len(diffs) == 0 { // what is left is the index, of which the log knows nothing
+		e.commits.RLock()
+		defer e.commits.RUnlock()
+		keep(e.memory.Load(), 0)
+		return nil
+	}
+	return e.remove(chunk, keep, diffs, max(e.Seen(), now))
+}
+
+// remove makes the commit that removes what came due. Nobody can see it, so no reply waits for it.
+func (e *Engine) remove(chunk []filed, keep func(*dirty.Memory, wal.LSN), diffs []difference, seen ttl.Instant) error {
+	x := &e.index
+	x.frame = appendSeen(x.frame, seen)
+	if len(x.frame) > e.log.Largest() { // long names
+		defer func() { x.frame = nil }()
+		e.layout.mu.Lock()
+		defer e.layout.mu.Unlock()
+	}
+	err := e.record(x.frame, func(m *dirty.Memory, lsn wal.LSN) {
+		keep(m, lsn)
+		x.seen.Store(int64(seen))
+	})
+	if err != nil {
 		return err
 	}
 	for _, d := range diffs {
 		x.swept.Add(-d.count.Records)
 	}
-	for i := range chunk {
-		chunk[i].show(&e.front)
-	}
 	return nil
 }
 
-// remove makes the commit that removes what came due. Nobody can see it, so no reply waits for it.
-func (e *Engine) remove(b *pebbledb.Batch, chunk []filed, diffs []difference, seen ttl.Instant) error {
-	x := &e.index
-	x.frame = newFrame(x.frame)
-	for i := range chunk {
-		if f := &chunk[i]; f.fate == removed {
-			x.frame = appendDelete(x.frame, f.place, f.name)
-		}
-	}
-	x.frame = appendSeen(x.frame, seen)
-	if len(x.frame) > e.log.Largest() { // long names
-		x.frame = nil
-		err := e.applyLarge(b, func() error {
-			e.counters.apply(nil, diffs)
-			return saveSeen(b, seen)
-		})
-		if err != nil {
+// decide sets what becomes of an index entry that is due.
+func (e *Engine) decide(f *filed, now ttl.Instant) (err error) {
+	x, found := e.front.stat(f.place, f.name)
+	if !found {
+		if x, found, err = e.index.reader.entry(f.place, f.name); err != nil {
 			return err
 		}
-	} else {
-		if _, err := e.append(x.frame, e.commits.RLocker()); err != nil {
-			return errors.Join(err, b.Close())
-		}
-		defer e.commits.RUnlock()
-		if err := e.apply(b, saveSeen(b, seen)); err != nil {
-			return err
-		}
-		e.counters.apply(nil, diffs)
 	}
-	x.seen.Store(int64(seen))
-	return nil
-}
-
-// filed returns the entry of the record that f says is due.
-func (e *Engine) filed(f *filed) (entry, bool, error) {
-	if rec, found := e.front.stat(f.place, f.name); found {
-		return rec, true, nil
-	}
-	x := &e.index
-	x.key = appendPosition(x.key[:0], prefixEntry, f.place, f.name)
-	return e.entry(x.key)
-}
-
-// decide writes to b what becomes of an index entry that is due, given the record under its
-// key.
-func (f *filed) decide(b *pebbledb.Batch, rec entry, found bool, now ttl.Instant) error {
-	f.fate = unrelated
-	if err := b.Delete(f.key, nil); err != nil {
-		return err
-	}
+	f.was = x
 	switch {
-	case !found || rec.indexed != f.due:
-		return nil
-	case rec.deadline.Due(now):
+	case !found || x.indexed != f.due:
+		f.fate = unrelated
+	case x.deadline.Due(now):
 		f.fate = removed
-		err := deletePosition(b, prefixEntry, f.place, f.name)
-		return errors.Join(err, deletePosition(b, prefixValue, f.place, f.name))
 	default:
-		f.fate, f.now = extended, rec
-		f.now.indexed = rec.deadline
-		err := setEntry(b, f.place, f.name, f.now)
-		return errors.Join(err, setIndex(b, f.now.indexed, f.place, f.name))
+		f.fate = extended
 	}
+	return nil
 }
 
-// show brings the front to what was applied.
-func (f *filed) show(front *front) {
+// keep notes in the memory what becomes of the entry. Its stripe is held, and commits.
+func (f *filed) keep(e *Engine, m *dirty.Memory) {
+	c := cell{place: f.place, name: f.name, was: f.was, existed: true}
 	switch f.fate {
 	case removed:
-		front.drop(f.place, f.name)
+		c.keep(m)
+		e.front.drop(f.place, f.name)
 	case extended:
-		front.put(f.place, f.name, f.now, nil, false)
+		c.exists, c.now, c.add = true, f.was, f.was.deadline
+		c.now.indexed = f.was.deadline
+		c.keep(m)
+		e.front.put(f.place, f.name, c.now, nil, false)
+		e.index.notice(c.add)
+		e.stalls.note(len(f.name) + entrySize) // no frame tells of it
+	}
+	if f.key != nil && !m.Removes(uint64(f.place), f.name, int64(f.due)) {
+		m.Now().AddStale(f.key)
 	}
 }

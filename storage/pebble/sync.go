@@ -89,7 +89,7 @@ func (e *Engine) settleOften(ctx context.Context) {
 			e.logger.Error("sync in the background", "err", err)
 		}
 		e.watchTables()
-		if due, _ := e.logFills(); due {
+		if due, _ := e.fills(); due {
 			e.checkpoints.ask()
 		}
 		e.stalls.move()

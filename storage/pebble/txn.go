@@ -23,8 +23,7 @@ type cell struct {
 	value    []byte // the caller's
 	next     int    // one more than the index of the next cell with the same place; 0 ends
 
-	// Set by prepare: the index entries to drop and to add. Never stands for none.
-	drop, add ttl.Instant
+	add ttl.Instant // when the sweeper has to look at it anew, set by prepare; Never if it need not
 }
 
 // txn is a storage.Txn: a reader with the changes laid over it.
@@ -38,11 +37,10 @@ type txn struct {
 	frame   []byte           // scratch
 
 	// Set by prepare.
-	below    bool         // earliest lies below the fence
 	changes  int          // cells that are written
 	size     int          // bytes of the frame
 	diffs    []difference // of the spaces' sizes
-	earliest ttl.Instant  // lowest index entry that is added; Never if none is
+	earliest ttl.Instant  // lowest add of the cells; Never if there is none
 }
 
 // maxKeptFrame bounds the memory for a frame that a pooled transaction keeps.
@@ -258,27 +256,6 @@ func (tx *txn) Len(db int) (storage.Count, error) {
 		}
 	}
 	return count, err
-}
-
-// Scan implements storage.Reader. It reads through the changes made before the call.
-func (tx *txn) Scan(db int, cursor uint64, limit int, fn func(storage.Key, storage.Record) bool) (uint64, error) {
-	if !tx.pending() {
-		return tx.reader.Scan(db, cursor, limit, fn)
-	}
-	if cursor >= storage.MaxCursor {
-		return 0, nil
-	}
-	b := tx.e.db.NewIndexedBatch()
-	defer func() { _ = b.Close() }() // never committed: there is nothing to fail
-	tx.prepare()
-	if err := tx.build(b); err != nil {
-		return 0, err
-	}
-	it, err := tx.iterate(db, cursor, b)
-	if err != nil {
-		return 0, err
-	}
-	return scan(it, db, limit, fn)
 }
 
 // pending reports whether there is anything to commit.

@@ -1,6 +1,5 @@
 // Package dirty keeps, in memory, the records that changed since the tree last followed the log.
-// What it has of a record overrides what the tree has. The engine does not use it yet: it still brings
-// every change to the tree at once.
+// What it has of a record overrides what the tree has.
 //
 // A Table is one generation of them: it takes changes until it is frozen, is then written to the
 // tree while the next one takes the changes, and is dropped when the tree has it. It never forgets a
@@ -21,12 +20,14 @@
 //
 // # Locks
 //
-// None here. Changes of a part and whatever reads it exclude each other by the caller's lock of its
-// range. A table that is frozen is read by anybody.
+// Of the records none here. Who changes a record holds the caller's lock of its range, and keeps others from stopping
+// all changes. Who reads one holds the lock of its range, or has stopped all changes. A table that is
+// frozen is read by anybody.
 package dirty
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"iter"
 	"slices"
@@ -55,7 +56,7 @@ type State struct {
 
 	Deadline int64 // Unix ms; 0 is none
 	Indexed  int64 // under which the index has to have the record; 0 is nowhere
-	Filed    int64 // under which the index of the tree has it; 0 is nowhere
+	Filed    int64 // under which the index of the tree had it when the table first heard of it; 0 is nowhere
 	Revision uint64
 	Value    []byte
 }
@@ -70,7 +71,7 @@ type part struct {
 	b     []byte
 	slots []uint32 // where records are, in units of 8, plus one; a power of two of them
 	used  int
-	large [][]byte // values of at least largeValue
+	large [][]byte // values of at least LargeValue
 }
 
 const (
@@ -89,9 +90,11 @@ const (
 	flagWhole = 1 << 1
 	flagLarge = 1 << 2 // the value is in large
 
-	// largeValue is from where on a value lies by itself: parts that grow are copied.
-	largeValue = 16 << 10
 )
+
+// LargeValue is from how many bytes on a value lies by itself and is never overwritten: parts that
+// grow are copied.
+const LargeValue = 16 << 10
 
 // Ref names a record of a table.
 type Ref struct {
@@ -136,18 +139,24 @@ func (p *part) find(place uint64, name []byte) (at uint32, slot int) {
 	return none, slot
 }
 
-// Put makes s the state of a record and returns its Ref. If s is not whole, a value that the table
-// has stays. The table keeps a copy of name and value.
-func (t *Table) Put(place uint64, name []byte, s State) Ref {
+// Put makes s the state of a record and returns its Ref and how many bytes the table grew. Of a record
+// that the table has, Filed stays, and the value if s is not whole. The table keeps a copy of name and
+// value.
+func (t *Table) Put(place uint64, name []byte, s State) (r Ref, grown int) {
 	n := PartOf(place)
 	p := &t.parts[n]
 	at, slot := p.find(place, name)
+	old := len(p.b)
 	if at == none {
 		at = p.add(place, name, slot)
+		binary.LittleEndian.PutUint64(p.b[int(at)*8+atFiled:], uint64(s.Filed))
+		grown = slotBytes
 	}
-	p.set(at, s)
-	return Ref{uint32(n), at}
+	grown += p.set(at, s)
+	return Ref{uint32(n), at}, grown + len(p.b) - old
 }
+
+const slotBytes = 2 * 4 // half of the slots are empty
 
 // add makes room for a record.
 func (p *part) add(place uint64, name []byte, slot int) uint32 {
@@ -182,7 +191,8 @@ func (p *part) grow() {
 	}
 }
 
-func (p *part) set(at uint32, s State) {
+// set makes s the state of the record at at, and returns how many bytes large values grew.
+func (p *part) set(at uint32, s State) (grown int) {
 	b := p.b[int(at)*8:]
 	had := b[atFlags]
 	capacity := 0
@@ -191,45 +201,50 @@ func (p *part) set(at uint32, s State) {
 	}
 	binary.LittleEndian.PutUint64(b[atDeadline:], uint64(s.Deadline))
 	binary.LittleEndian.PutUint64(b[atIndexed:], uint64(s.Indexed))
-	binary.LittleEndian.PutUint64(b[atFiled:], uint64(s.Filed))
 	binary.LittleEndian.PutUint64(b[atRevision:], s.Revision)
 	binary.LittleEndian.PutUint32(b[atSize:], s.Size)
 	b[atKind] = s.Kind
 	switch {
 	case s.Gone:
 		b[atFlags] = flagGone
-		p.release(b, had)
+		grown = -p.release(b, had)
 	case !s.Whole:
 		b[atFlags] = had &^ flagGone
-	case len(s.Value) >= largeValue:
+	case len(s.Value) >= LargeValue:
 		b[atFlags] = flagWhole | flagLarge
 		if had&flagLarge == 0 {
 			binary.LittleEndian.PutUint32(b[atValue:], uint32(len(p.large)))
 			p.large = append(p.large, nil)
 		}
+		grown = len(s.Value) - p.release(b, b[atFlags])
 		p.large[binary.LittleEndian.Uint32(b[atValue:])] = bytes.Clone(s.Value)
 	default:
 		b[atFlags] = flagWhole
-		p.release(b, had)
+		grown = -p.release(b, had)
 		if len(s.Value) > capacity {
 			binary.LittleEndian.PutUint32(b[atValue:], uint32(len(p.b)/8))
 			p.b = append(p.b, s.Value...)
 			p.b = append(p.b, make([]byte, padded(len(p.b))-len(p.b))...)
-			return
+			return grown
 		}
 		copy(p.b[int(binary.LittleEndian.Uint32(b[atValue:]))*8:], s.Value)
 	}
+	return grown
 }
 
-// release lets go of a large value.
-func (p *part) release(b []byte, had byte) {
-	if had&flagLarge != 0 {
-		p.large[binary.LittleEndian.Uint32(b[atValue:])] = nil
+// release lets go of a large value, and returns how many bytes it had.
+func (p *part) release(b []byte, had byte) int {
+	if had&flagLarge == 0 {
+		return 0
 	}
+	at := binary.LittleEndian.Uint32(b[atValue:])
+	n := len(p.large[at])
+	p.large[at] = nil
+	return n
 }
 
 // Get returns the state of a record. Its value is the table's, and holds until the next Put of the
-// record.
+// record; if it is large it stays as it is.
 func (t *Table) Get(r Ref) State {
 	p := &t.parts[r.part]
 	b := p.b[int(r.at)*8:]
@@ -254,45 +269,65 @@ func (t *Table) Get(r Ref) State {
 	return s
 }
 
-// Name returns the place and the name of a record.
-func (t *Table) Name(r Ref) (place uint64, name []byte) {
-	b := t.parts[r.part].b[int(r.at)*8:]
+// Name returns the place and the name of a record. The name stays as it is.
+func (t *Table) Name(r Ref) (place uint64, name []byte) { return t.parts[r.part].name(r.at) }
+
+func (p *part) name(at uint32) (place uint64, name []byte) {
+	b := p.b[int(at)*8:]
 	n := int(binary.LittleEndian.Uint32(b[atNameLength:]))
 	return binary.LittleEndian.Uint64(b), b[head : head+n : head+n]
 }
 
-// Part returns the records of a part, in the order of their places and names.
-func (t *Table) Part(n int) []Ref {
+// Record is a record with its place and name.
+type Record struct {
+	Place uint64
+	Name  []byte
+	State State
+}
+
+// Compare orders records by place and name.
+func (r Record) Compare(other Record) int {
+	return cmp.Or(cmp.Compare(r.Place, other.Place), bytes.Compare(r.Name, other.Name))
+}
+
+// Part appends to list the records of a space in a part, in no order. The names stay as they are, the
+// values do not.
+func (t *Table) Part(list []Record, n int, space uint16) []Record {
 	p := &t.parts[n]
-	refs := make([]Ref, 0, p.used)
 	for _, s := range p.slots {
-		if s != 0 {
-			refs = append(refs, Ref{uint32(n), s - 1})
+		if s == 0 {
+			continue
+		}
+		place, name := p.name(s - 1)
+		if spaceOf(place) == space {
+			list = append(list, Record{place, name, t.Get(Ref{uint32(n), s - 1})})
 		}
 	}
-	slices.SortFunc(refs, func(a, b Ref) int {
-		placeA, nameA := t.Name(a)
-		placeB, nameB := t.Name(b)
-		if placeA != placeB {
-			if placeA < placeB {
-				return -1
-			}
-			return 1
+	return list
+}
+
+// Refs calls fn for the records of a part.
+func (t *Table) Refs(n int, fn func(r Ref, place uint64, s State)) {
+	for _, s := range t.parts[n].slots {
+		if s != 0 {
+			r := Ref{uint32(n), s - 1}
+			place, _ := t.Name(r)
+			fn(r, place, t.Get(r))
 		}
-		return bytes.Compare(nameA, nameB)
-	})
-	return refs
+	}
 }
 
 // All returns every record of a frozen table in the order of places and names, part by part, so that
 // whoever walks may rest in between.
-func (t *Table) All() iter.Seq[Ref] {
-	return func(yield func(Ref) bool) {
+func (t *Table) All() iter.Seq[Record] {
+	return func(yield func(Record) bool) {
+		var list []Record
 		for _, space := range t.spaces() {
 			for n := range t.parts {
-				for _, r := range t.Part(n) {
-					place, _ := t.Name(r)
-					if uint16(place>>hashBits) == space && !yield(r) {
+				list = t.Part(list[:0], n, space)
+				slices.SortFunc(list, Record.Compare)
+				for _, r := range list {
+					if !yield(r) {
 						return
 					}
 				}
@@ -300,6 +335,8 @@ func (t *Table) All() iter.Seq[Ref] {
 		}
 	}
 }
+
+func spaceOf(place uint64) uint16 { return uint16(place >> hashBits) }
 
 // spaces returns the spaces that records are in, ascending.
 func (t *Table) spaces() []uint16 {
@@ -310,7 +347,7 @@ func (t *Table) spaces() []uint16 {
 			if s == 0 {
 				continue
 			}
-			space := uint16(binary.LittleEndian.Uint64(p.b[int(s-1)*8:]) >> hashBits)
+			space := spaceOf(binary.LittleEndian.Uint64(p.b[int(s-1)*8:]))
 			if i, found := slices.BinarySearch(spaces, space); !found {
 				spaces = slices.Insert(spaces, i, space)
 			}
@@ -319,7 +356,7 @@ func (t *Table) spaces() []uint16 {
 	return spaces
 }
 
-// Drop makes every record of a space gone. The caller has all parts to himself.
+// Drop makes every record of a space gone. The caller has all ranges to himself.
 func (t *Table) Drop(space uint16) {
 	for n := range t.parts {
 		p := &t.parts[n]
@@ -328,8 +365,8 @@ func (t *Table) Drop(space uint16) {
 				continue
 			}
 			b := p.b[int(s-1)*8:]
-			if uint16(binary.LittleEndian.Uint64(b)>>hashBits) == space {
-				p.set(s-1, State{Gone: true, Filed: int64(binary.LittleEndian.Uint64(b[atFiled:]))})
+			if spaceOf(binary.LittleEndian.Uint64(b)) == space {
+				p.set(s-1, State{Gone: true})
 			}
 		}
 	}

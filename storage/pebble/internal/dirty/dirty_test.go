@@ -34,7 +34,7 @@ func randomState(rng *rand.Rand) State {
 		s.Size = rng.Uint32N(1000)
 	default:
 		s.Whole = true
-		s.Value = bytes.Repeat([]byte{byte(rng.Uint32())}, []int{0, 1, 7, 8, 100, 1000, largeValue, largeValue + 1}[rng.IntN(8)])
+		s.Value = bytes.Repeat([]byte{byte(rng.Uint32())}, []int{0, 1, 7, 8, 100, 1000, LargeValue, LargeValue + 1}[rng.IntN(8)])
 		s.Size = uint32(len(s.Value))
 	}
 	return s
@@ -81,12 +81,15 @@ func TestTable_Model(t *testing.T) {
 				continue
 			}
 			s := randomState(rng)
-			was := model[n]
+			was, known := model[n]
+			if known {
+				s.Filed = was.Filed
+			}
 			if !s.Whole && was.Whole { // who moves a deadline knows the size
 				s.Size = was.Size
 			}
 			model[n] = was.after(s)
-			r := table.Put(n.place, []byte(n.text), s)
+			r, _ := table.Put(n.place, []byte(n.text), s)
 			if got := table.Get(r); !equal(got, model[n]) {
 				t.Fatalf("seed %d: after Put of %+v: %+v, want %+v", seed, s, got, model[n])
 			}
@@ -98,15 +101,18 @@ func TestTable_Model(t *testing.T) {
 func checkTable(t *testing.T, table *Table, model map[name]State) {
 	t.Helper()
 	var names []name
-	for r := range table.All() {
-		place, text := table.Name(r)
-		n := name{place, string(text)}
+	for x := range table.All() {
+		n := name{x.Place, string(x.Name)}
 		names = append(names, n)
-		if got := table.Get(r); !equal(got, model[n]) {
-			t.Errorf("%v is %+v, want %+v", n, got, model[n])
+		if !equal(x.State, model[n]) {
+			t.Errorf("%v is %+v, want %+v", n, x.State, model[n])
 		}
-		if found, ok := table.Find(place, text); !ok || found != r {
-			t.Errorf("Find(%v) = %v, %v, want %v", n, found, ok, r)
+		r, ok := table.Find(x.Place, x.Name)
+		if !ok || !equal(table.Get(r), x.State) {
+			t.Errorf("Find(%v) = %v, %v", n, r, ok)
+		}
+		if place, text := table.Name(r); place != x.Place || !bytes.Equal(text, x.Name) {
+			t.Errorf("%v has the name %x %s", n, place, text)
 		}
 	}
 	if len(names) != len(model) || len(names) != table.Len() {
@@ -119,9 +125,11 @@ func checkTable(t *testing.T, table *Table, model map[name]State) {
 		t.Error("a record that nobody put")
 	}
 	for n := range Parts {
-		for _, r := range table.Part(n) {
-			if place, _ := table.Name(r); PartOf(place) != n {
-				t.Errorf("place %x in part %d", place, n)
+		for space := range uint16(3) {
+			for _, r := range table.Part(nil, n, space) {
+				if PartOf(r.Place) != n || spaceOf(r.Place) != space {
+					t.Errorf("place %x in part %d of space %d", r.Place, n, space)
+				}
 			}
 		}
 	}

@@ -1,9 +1,6 @@
 package dirty
 
-import (
-	"container/heap"
-	"sync"
-)
+import "sync"
 
 // Filing says that the index has to have a record at a time, and that the tree has not. It may be
 // stale: the record has moved on.
@@ -13,10 +10,12 @@ type Filing struct {
 	Ref   Ref // in the table of the same generation
 }
 
+const filingBytes = 24
+
 // Filings are those of a generation, the earliest first. All methods are safe for concurrent use.
 type Filings struct {
 	mu   sync.Mutex
-	heap filingHeap
+	heap []Filing // each is not later than heap[2i+1] and heap[2i+2]
 }
 
 // Add adds filings.
@@ -24,16 +23,17 @@ func (f *Filings) Add(all ...Filing) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, x := range all {
-		heap.Push(&f.heap, x)
+		f.heap = append(f.heap, x)
+		f.rise(len(f.heap) - 1)
 	}
 }
 
-// Take takes out up to most filings that are due at a time or before.
+// Take takes out up to most filings that are due at a time or before, the earliest first.
 func (f *Filings) Take(now int64, most int) (list []Filing) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for len(f.heap) > 0 && len(list) < most && f.heap[0].Due <= now {
-		list = append(list, heap.Pop(&f.heap).(Filing))
+		list = append(list, f.pop())
 	}
 	return list
 }
@@ -53,23 +53,35 @@ func (f *Filings) Drop(first Filing) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.heap) > 0 && f.heap[0] == first {
-		heap.Pop(&f.heap)
+		f.pop()
 	}
 }
 
-// filingHeap implements heap.Interface.
-type filingHeap []Filing
+func (f *Filings) rise(i int) {
+	for i > 0 {
+		parent := (i - 1) / 2
+		if f.heap[parent].Due <= f.heap[i].Due {
+			return
+		}
+		f.heap[parent], f.heap[i] = f.heap[i], f.heap[parent]
+		i = parent
+	}
+}
 
-func (h filingHeap) Len() int           { return len(h) }
-func (h filingHeap) Less(i, j int) bool { return h[i].Due < h[j].Due }
-func (h filingHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-
-// Push implements heap.Interface.
-func (h *filingHeap) Push(x any) { *h = append(*h, x.(Filing)) }
-
-// Pop implements heap.Interface.
-func (h *filingHeap) Pop() any {
-	last := (*h)[len(*h)-1]
-	*h = (*h)[:len(*h)-1]
-	return last
+func (f *Filings) pop() Filing {
+	first, last := f.heap[0], len(f.heap)-1
+	f.heap[0] = f.heap[last]
+	f.heap = f.heap[:last]
+	for i := 0; 2*i+1 < last; {
+		child := 2*i + 1
+		if child+1 < last && f.heap[child+1].Due < f.heap[child].Due {
+			child++
+		}
+		if f.heap[i].Due <= f.heap[child].Due {
+			break
+		}
+		f.heap[i], f.heap[child] = f.heap[child], f.heap[i]
+		i = child
+	}
+	return first
 }

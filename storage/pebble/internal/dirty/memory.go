@@ -2,7 +2,6 @@ package dirty
 
 import (
 	"bytes"
-	"cmp"
 	"maps"
 	"slices"
 	"sync"
@@ -39,6 +38,14 @@ func (m *Memory) Freeze() *Memory {
 // Thaw returns the memory without the frozen generation: the tree has it.
 func (m *Memory) Thaw() *Memory { return &Memory{now: m.now} }
 
+// Generations returns the generations, the newer first.
+func (m *Memory) Generations() []*Generation {
+	if m.frozen == nil {
+		return []*Generation{m.now}
+	}
+	return []*Generation{m.now, m.frozen}
+}
+
 // before returns the generation before one, or nil.
 func (m *Memory) before(g *Generation) *Generation {
 	if g == m.now {
@@ -73,19 +80,6 @@ func (m *Memory) Value(place uint64, name []byte) (value []byte, known bool) {
 	return nil, false
 }
 
-// Filed returns under which time the index of the tree has a record, or will have it when the frozen
-// generation is there: what State.Filed has to be in a change of it. Existed says that there was a
-// record, and indexed is its Indexed.
-func (m *Memory) Filed(place uint64, name []byte, existed bool, indexed int64) int64 {
-	if r, found := m.now.Find(place, name); found {
-		return m.now.Get(r).Filed
-	}
-	if existed {
-		return indexed
-	}
-	return 0
-}
-
 // Removes reports whether the tree loses the index entry of a record at a time when a generation
 // comes to it.
 func (m *Memory) Removes(place uint64, name []byte, due int64) bool {
@@ -104,39 +98,20 @@ func (m *Memory) Hides(space uint16) bool {
 	return m.now.empties(space) || m.frozen != nil && m.frozen.empties(space)
 }
 
-// Record is a record with its place and name.
-type Record struct {
-	Place uint64
-	Name  []byte
-	State State
-}
-
-// Compare orders records by place and name.
-func (r Record) Compare(other Record) int {
-	return cmp.Or(cmp.Compare(r.Place, other.Place), bytes.Compare(r.Name, other.Name))
-}
-
-// Part returns what the memory has of a space in a part, gone records too, in order. The names are the
-// memory's.
-func (m *Memory) Part(n int, space uint16) (list []Record) {
-	for g := m.now; g != nil; g = m.before(g) {
-		newer := list
-		for _, r := range g.Table.Part(n) {
-			place, name := g.Name(r)
-			x := Record{place, name, g.Get(r)}
-			if spaceOf(place) != space {
-				continue
-			}
-			if _, overridden := slices.BinarySearchFunc(newer, x, Record.Compare); !overridden {
-				list = append(list, x)
-			}
-		}
-		if g.empties(space) {
-			break
-		}
+// Part appends to list what the memory has of a space in a part, gone records too, in no order. A record
+// comes twice if both generations have it, the newer state first. See Table.Part.
+func (m *Memory) Part(list []Record, n int, space uint16) []Record {
+	list = m.now.Part(list, n, space)
+	if m.frozen == nil || m.now.empties(space) {
+		return list
 	}
-	slices.SortFunc(list, Record.Compare)
-	return list
+	return m.frozen.Part(list, n, space)
+}
+
+// Newest sorts what Part has listed, and leaves of each record the newer state.
+func Newest(list []Record) []Record {
+	slices.SortStableFunc(list, Record.Compare)
+	return slices.CompactFunc(list, func(a, b Record) bool { return a.Compare(b) == 0 })
 }
 
 // Bytes returns how much memory the generations take, about.
@@ -153,41 +128,60 @@ type Generation struct {
 	Filings Filings
 
 	bytes   atomic.Int64
-	flushed map[uint16]bool // changed by who has all parts
+	flushed atomic.Pointer[map[uint16]bool] // replaced by who has all ranges
+	whole   atomic.Bool
 
 	mu    sync.Mutex
 	stale [][]byte
 }
 
-func newGeneration() *Generation { return &Generation{flushed: map[uint16]bool{}} }
+func newGeneration() *Generation { return &Generation{} }
 
-func spaceOf(place uint64) uint16 { return uint16(place >> hashBits) }
-
-// recordBytes is about what a record takes beside its name and value.
-const recordBytes = 80
-
-// Keep notes what a record is now. Add is the time under which the index gets it anew; 0 says that it
-// does not.
+// Keep notes what a record is now. Filed is what Indexed was before, in the memory or in the tree: it
+// counts only if the generation has nothing of the record yet. Add is the time under which the index gets
+// it anew; 0 says that it does not.
 func (g *Generation) Keep(place uint64, name []byte, s State, add int64) {
-	r := g.Put(place, name, s)
+	r, grown := g.Put(place, name, s)
 	if add != 0 {
 		g.Filings.Add(Filing{add, place, r})
+		grown += filingBytes
 	}
-	g.bytes.Add(int64(recordBytes + len(name) + len(s.Value)))
+	if grown != 0 {
+		g.bytes.Add(int64(grown))
+	}
 }
 
-// Flush empties a space. The caller has all parts to himself. What was filed stays filed for who
+// Flush empties a space. The caller has all ranges to himself. What was filed stays filed for who
 // removes it.
 func (g *Generation) Flush(space uint16) {
 	g.Drop(space)
-	g.flushed[space] = true
+	flushed := map[uint16]bool{}
+	if old := g.flushed.Load(); old != nil {
+		maps.Copy(flushed, *old)
+	}
+	flushed[space] = true
+	g.flushed.Store(&flushed)
 }
 
 // empties reports whether nothing of a space counts that is older than the generation.
-func (g *Generation) empties(space uint16) bool { return len(g.flushed) > 0 && g.flushed[space] }
+func (g *Generation) empties(space uint16) bool {
+	flushed := g.flushed.Load()
+	return flushed != nil && (*flushed)[space]
+}
 
 // Flushed returns the spaces that the generation empties, ascending.
-func (g *Generation) Flushed() []uint16 { return slices.Sorted(maps.Keys(g.flushed)) }
+func (g *Generation) Flushed() []uint16 {
+	if flushed := g.flushed.Load(); flushed != nil {
+		return slices.Sorted(maps.Keys(*flushed))
+	}
+	return nil
+}
+
+// MakeWhole says that the log lacks some of the generation: it has to come to the tree in one step.
+func (g *Generation) MakeWhole() { g.whole.Store(true) }
+
+// Whole reports whether MakeWhole was called.
+func (g *Generation) Whole() bool { return g.whole.Load() }
 
 // AddStale notes an index key of the tree that leads nowhere and that no record of the memory
 // removes. It keeps a copy.
@@ -195,7 +189,7 @@ func (g *Generation) AddStale(key []byte) {
 	g.mu.Lock()
 	g.stale = append(g.stale, bytes.Clone(key))
 	g.mu.Unlock()
-	g.bytes.Add(int64(len(key)))
+	g.bytes.Add(int64(len(key) + 24))
 }
 
 // Stale returns the keys of AddStale. The generation is frozen.

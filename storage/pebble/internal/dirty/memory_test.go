@@ -59,7 +59,10 @@ func (s *store) get(n name) (x State, found bool) {
 // change makes a change as a commit does.
 func (s *store) change(n name, to State) {
 	was, existed := s.get(n)
-	to.Filed = s.m.Filed(n.place, []byte(n.text), existed, was.Indexed)
+	to.Filed = 0
+	if existed {
+		to.Filed = was.Indexed
+	}
 	add := int64(0)
 	switch {
 	case to.Gone || to.Deadline == 0:
@@ -116,8 +119,7 @@ func (s *store) apply() {
 		maps.DeleteFunc(s.index, func(f filed, _ bool) bool { return string(f.key()) == string(key) })
 	}
 	for r := range g.All() {
-		place, text := g.Name(r)
-		n, x := name{place, string(text)}, g.Get(r)
+		n, x := name{r.Place, string(r.Name)}, r.State
 		if x.Filed != 0 && (x.Gone || x.Filed != x.Indexed) {
 			delete(s.index, filed{x.Filed, n})
 		}
@@ -170,8 +172,7 @@ func (s *store) sweep(t *testing.T, now int64) {
 			s.change(f.name, State{Gone: true})
 			delete(s.truth, f.name)
 		default:
-			filed := s.m.Filed(f.place, []byte(f.text), true, x.Indexed)
-			x.Whole, x.Indexed, x.Filed = false, x.Deadline, filed
+			x.Whole, x.Indexed, x.Filed = false, x.Deadline, x.Indexed
 			s.m.Now().Keep(f.place, []byte(f.text), x, x.Indexed)
 		}
 		if tree && !s.m.Removes(f.place, []byte(f.text), f.due) {
@@ -205,7 +206,7 @@ func (s *store) check(t *testing.T, names []name) {
 			}
 		}
 		for _, part := range []int{PartOf(0), PartOf(secondPart)} {
-			list := s.m.Part(part, space)
+			list := Newest(s.m.Part(nil, part, space))
 			if !slices.IsSortedFunc(list, Record.Compare) {
 				t.Fatalf("part %d is not in order", part)
 			}
@@ -306,8 +307,6 @@ func BenchmarkMemory_Keep(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		i := rng.IntN(records)
-		s := State{Size: 512, Deadline: 1000, Indexed: 900, Revision: 1}
-		s.Filed = m.Filed(places[i], names[i], true, 900)
-		m.Now().Keep(places[i], names[i], s, 0)
+		m.Now().Keep(places[i], names[i], State{Size: 512, Deadline: 1000, Indexed: 900, Filed: 900, Revision: 1}, 0)
 	}
 }

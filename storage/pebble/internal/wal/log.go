@@ -28,9 +28,6 @@ type Config struct {
 	// Boot names the run of the machine. 0 says that it is not known: then what the mark says of
 	// the kernel counts for nothing.
 	Boot uint64
-	// Ready is called by Open when it has handed every frame to apply, and before a life begins: its
-	// error ends Open, which then has changed nothing. Nil means that there is nothing to wait for.
-	Ready func() error
 	// Warn is told of what does not keep the log from working. It may be called by any goroutine.
 	Warn func(msg string, err error)
 }

@@ -188,33 +188,3 @@ func beginOf(t *testing.T, d *disk, name string) LSN {
 	}
 	return h.begin
 }
-
-// Ensure that Open asks whether everything is ready when all frames were read, and begins no life if it
-// is not: no file is changed then.
-func TestOpen_NotReady(t *testing.T) {
-	t.Parallel()
-	d := newDisk()
-	config := testConfig(d, &shared{})
-	l := create(t, config)
-	from := l.End()
-	appendAll(t, l, "one", "two")
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	before := d.copied()
-	read, failure := 0, errors.New("not ready")
-	config.Ready = func() error {
-		if read != 2 {
-			t.Errorf("asked after %d frames, want 2", read)
-		}
-		return failure
-	}
-	if _, _, err := Open(config, from, func(Frame) error { read++; return nil }); !errors.Is(err, failure) {
-		t.Errorf("Open = %v, want %v", err, failure)
-	}
-	for name, n := range d.copied().files {
-		if was := before.files[name]; was == nil || !bytes.Equal(n.data, was.data) {
-			t.Errorf("%s was changed", name)
-		}
-	}
-}

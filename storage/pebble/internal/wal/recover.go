@@ -161,11 +161,6 @@ func (r *reading) open(f File, from LSN, apply func(Frame) error) (*Log, error) 
 	if err != nil {
 		return nil, err
 	}
-	if r.config.Ready != nil {
-		if err := r.config.Ready(); err != nil {
-			return nil, err
-		}
-	}
 	c.life = max(c.life, r.life) + 1
 	if c.doubtful {
 		c.life++
