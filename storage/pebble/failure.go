@@ -15,7 +15,7 @@ import (
 // is told that what failed went well, and failedFS sees to it that the rest of its work goes
 // nowhere: every call that is under way returns, and Pebble can be closed. The failure is noted
 // before the first untruth, so who asked Pebble for something and then finds the store sound
-// was told the truth. See apply and flushTo.
+// was told the truth. See apply and flushTree.
 
 // fail ends the store for a reason and returns nil, with which Pebble may go on. While Pebble
 // opens the store it returns the reason instead, which is on its way to who opens it.
