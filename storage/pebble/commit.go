@@ -57,8 +57,7 @@ func (e *Engine) refused() error {
 	return nil
 }
 
-// prepare works out what the changes make of the index and of the sizes. It may be called more than
-// once.
+// prepare works out what the changes make of the index and of the sizes.
 func (tx *txn) prepare() {
 	tx.diffs, tx.earliest = tx.diffs[:0], ttl.Never
 	tx.changes, tx.size = 0, wal.HeaderSize+len(tx.flushed)*flushSize

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -79,11 +80,7 @@ func newFront(size int64) (f front) {
 	return f
 }
 
-// mix spreads a place over 64 bits: names of one stripe share the upper bits of their hash.
-func (p place) mix() uint64 {
-	x := uint64(p) * 0x9E3779B97F4A7C15
-	return x ^ x>>29
-}
+func (p place) mix() uint64 { return dirty.Mix(uint64(p)) }
 
 func (f *front) shard(mixed uint64) *shard {
 	return &f.shards[mixed>>16&uint64(len(f.shards)-1)]

@@ -5,12 +5,12 @@ import (
 	"sync"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
 )
 
-const (
-	stripeBits  = 10
-	stripeCount = 1 << stripeBits
-)
+// stripeCount is how many ranges of hashes there are: who holds a stripe has the part of the memory of
+// that range to himself.
+const stripeCount = dirty.Parts
 
 // stripe serialises the updates of the keys whose hash begins with its number.
 type stripe struct {
@@ -23,7 +23,7 @@ type stripe struct {
 
 type stripes [stripeCount]stripe
 
-func stripeOf(hash uint64) int { return int(hash >> (hashBits - stripeBits)) }
+func stripeOf(hash uint64) int { return dirty.PartOf(hash) }
 
 // stripeSet is the stripes a transaction holds, one bit each. It locks them in ascending
 // order, whatever the order they were added in.

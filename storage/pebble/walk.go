@@ -46,7 +46,7 @@ func (e *Engine) newWalker(space uint16, cursor uint64, limit int, above layer) 
 			last = partBehind(w.it, limit)
 		}
 		end := w.gather(e, memory, space, dirty.PartOf(uint64(from)), last, limit)
-		w.last, w.end = end == dirty.Parts, placeOf(space, uint64(end)<<(hashBits-stripeBits))
+		w.last, w.end = end == dirty.Parts, placeOf(space, dirty.Start(end))
 		if inTree {
 			w.it.First()
 		}

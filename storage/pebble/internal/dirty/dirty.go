@@ -44,6 +44,9 @@ const (
 // PartOf returns the part of a place: the upper bits of its hash.
 func PartOf(place uint64) int { return int(place << (64 - hashBits) >> (64 - partBits)) }
 
+// Start returns the lowest hash of a part; behind the last one it is above all hashes.
+func Start(part int) uint64 { return uint64(part) << (hashBits - partBits) }
+
 // State is what a record is, and what the tree knows of it.
 type State struct {
 	// Gone says that there is no record any more: then nothing else counts but Filed.
@@ -104,8 +107,8 @@ type Ref struct {
 
 func padded(n int) int { return (n + 7) &^ 7 }
 
-// mix spreads a place over 64 bits: the places of one part share the upper bits of their hash.
-func mix(place uint64) uint64 {
+// Mix spreads a place over 64 bits: the places of one part share the upper bits of their hash.
+func Mix(place uint64) uint64 {
 	x := place * 0x9E3779B97F4A7C15
 	return x ^ x>>29
 }
@@ -126,7 +129,7 @@ func (p *part) find(place uint64, name []byte) (at uint32, slot int) {
 		return none, -1
 	}
 	mask := len(p.slots) - 1
-	for slot = int(mix(place)>>16) & mask; p.slots[slot] != 0; slot = (slot + 1) & mask {
+	for slot = int(Mix(place)>>16) & mask; p.slots[slot] != 0; slot = (slot + 1) & mask {
 		at = p.slots[slot] - 1
 		b := p.b[int(at)*8:]
 		if binary.LittleEndian.Uint64(b) != place {
@@ -183,7 +186,7 @@ func (p *part) grow() {
 		if s == 0 {
 			continue
 		}
-		slot := int(mix(binary.LittleEndian.Uint64(p.b[int(s-1)*8:]))>>16) & mask
+		slot := int(Mix(binary.LittleEndian.Uint64(p.b[int(s-1)*8:]))>>16) & mask
 		for p.slots[slot] != 0 {
 			slot = (slot + 1) & mask
 		}
