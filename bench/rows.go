@@ -13,8 +13,8 @@ type row struct {
 
 func tableRows() []row {
 	return []row{
-		{"mix 512 B", mixRow(sizes{512})},
-		{"mix 200 B to 4 KB", mixRow(mixedSizes)},
+		{"mix 512 B", mixRow(sizes{512}, 1.1)},
+		{"mix 200 B to 4 KB", mixRow(mixedSizes, 1.5)},
 		{"durable SET", runDurable},
 		{"latency of the mix at half load", runLatency},
 		{"1 MB values", runLargeValues},
@@ -41,8 +41,9 @@ var (
 	pipelinedMix = load{name: "pipeline 16", connections: 50, pipeline: 16, mix: sessionMix}
 )
 
-// mixRow returns a row that measures 60 % GET, 35 % EXPIRE and 5 % SET.
-func mixRow(values sizes) func(context.Context, *tableRun, string) ([]line, error) {
+// mixRow returns a row that measures 60 % GET, 35 % EXPIRE and 5 % SET. piped is how much
+// more of the processor than Redis everysec may be taken with a pipeline.
+func mixRow(values sizes, piped float64) func(context.Context, *tableRun, string) ([]line, error) {
 	return func(ctx context.Context, t *tableRun, name string) ([]line, error) {
 		out, err := t.measure(ctx, experiment{
 			settings: []setting{oursEverySec, redisEverySec, oursSession, redisAlways},
@@ -58,14 +59,16 @@ func mixRow(values sizes) func(context.Context, *tableRun, string) ([]line, erro
 		lax := versus(plainMix, oursEverySec, redisEverySec)
 		safe := versus(plainMix, oursSession, redisEverySec)
 		safest := versus(plainMix, oursSession, redisAlways)
-		piped := versus(pipelinedMix, oursEverySec, redisEverySec)
-		pipedSafe := versus(pipelinedMix, oursSession, redisAlways)
+		pipedLax := versus(pipelinedMix, oursEverySec, redisEverySec)
+		pipedSafe := versus(pipelinedMix, oursSession, redisEverySec)
+		pipedSafest := versus(pipelinedMix, oursSession, redisAlways)
 		return []line{
 			lax.cpu(ratioAtMost(1.25)), lax.rate(ratioAtLeast(0.9)), lax.client(),
-			safe.cpu(ratioAtMost(1.4)), safe.rate(target{}),
-			safest.cpu(ratioAtMost(1)), safest.rate(target{}),
-			piped.cpu(ratioAtMost(1.5)), piped.rate(target{}), piped.client(),
-			pipedSafe.cpu(target{}), pipedSafe.rate(target{}),
+			safe.cpu(ratioAtMost(1.45)), safe.rate(target{}),
+			safest.cpu(target{}), safest.rate(target{}),
+			pipedLax.cpu(ratioAtMost(piped)), pipedLax.rate(ratioAtLeast(1)), pipedLax.client(),
+			pipedSafe.cpu(ratioAtMost(1.4)), pipedSafe.rate(target{}),
+			pipedSafest.cpu(target{}), pipedSafest.rate(target{}),
 		}, nil
 	}
 }
@@ -73,6 +76,7 @@ func mixRow(values sizes) func(context.Context, *tableRun, string) ([]line, erro
 // runDurable measures writes that are on the disk before their reply.
 func runDurable(ctx context.Context, t *tableRun, name string) ([]line, error) {
 	var loads []load
+	asked := map[int]float64{1: 1.2, 50: 1, 200: 1}
 	for _, n := range []int{1, 50, 200} {
 		loads = append(loads, load{name: fmt.Sprintf("%d connections", n), connections: n, mix: onlySet})
 	}
@@ -87,7 +91,7 @@ func runDurable(ctx context.Context, t *tableRun, name string) ([]line, error) {
 	var lines []line
 	for _, l := range loads {
 		c := comparison{name + ", " + l.name, out, place{oursStrict.name, l.name}, place{redisAlways.name, l.name}}
-		lines = append(lines, c.rate(ratioAtLeast(1)), c.cpu(target{}))
+		lines = append(lines, c.rate(ratioAtLeast(asked[l.connections])), c.cpu(target{}))
 	}
 	return lines, nil
 }

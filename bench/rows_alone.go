@@ -14,7 +14,7 @@ func touchRow(size int) func(context.Context, *tableRun, string) ([]line, error)
 			sessions.count = t.scaled(200)
 		}
 		touch := load{name: "EXPIRE", connections: 50, pipeline: 16, mix: onlyExpire}
-		l := line{row: name, figure: "bytes per EXPIRE", unit: bytesUnit, target: figureAtMost(250)}
+		l := line{row: name, figure: "bytes per EXPIRE", unit: bytesUnit, target: figureAtMost(130)}
 		for _, s := range []setting{oursSession, redisEverySec} {
 			t.progress.step("  %s", s.name)
 			err := t.with(ctx, s, sessions, func(srv *server) error {
