@@ -79,28 +79,33 @@ func (t *tableRun) with(ctx context.Context, s setting, p population, fn func(*s
 }
 
 // rest waits until the server has done what storing sessions has left to do, such as a
-// checkpoint or merges of tables: what is measured afterwards pays for itself alone. A
-// server that is busy for longer than restLimit is measured as it is.
+// checkpoint or merges of tables, which may begin a second or two later: what is measured
+// afterwards pays for itself alone. A server that is busy for longer than restLimit is
+// measured as it is.
 func (s *server) rest(ctx context.Context) error {
-	before, err := s.cpu()
-	for begun := time.Now(); err == nil && time.Since(begun) < restLimit; {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(restWindow):
+	quiet := 0
+	for begun := time.Now(); quiet < quietSeconds && time.Since(begun) < restLimit; {
+		before, err := s.cpu()
+		if err != nil {
+			return err
 		}
-		var now time.Duration
-		if now, err = s.cpu(); now-before <= tick {
-			break
+		if err := pause(ctx, time.Second); err != nil {
+			return err
 		}
-		before = now
+		after, err := s.cpu()
+		if err != nil {
+			return err
+		}
+		if quiet++; after-before > 2*tick {
+			quiet = 0
+		}
 	}
-	return err
+	return nil
 }
 
 const (
-	restWindow = 500 * time.Millisecond
-	restLimit  = 30 * time.Second
+	quietSeconds = 3
+	restLimit    = 30 * time.Second
 )
 
 // comparison makes lines that set one place of an outcome beside another.

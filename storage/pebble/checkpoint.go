@@ -268,3 +268,10 @@ func (e *Engine) fills() (due, full bool) {
 	m, most := e.memory.Load(), e.log.Most()
 	return room < capacity/2 || m.Now().Bytes() > most/2, room < capacity/8 || m.Bytes() > 2*most
 }
+
+// hasMuch reports whether so much waits for a checkpoint that it is worth one while nobody changes
+// anything: those who come later are spared it, and the space of what was deleted comes back.
+func (e *Engine) hasMuch() bool {
+	most := e.log.Most() / logSegments
+	return int64(e.log.End()-e.followed()) > most || e.memory.Load().Now().Bytes() > most
+}

@@ -79,6 +79,7 @@ func (e *Engine) logError(ctx context.Context, err error) error {
 
 // settleOften brings to stable storage what replies did not wait for, until ctx ends.
 func (e *Engine) settleOften(ctx context.Context) {
+	var quiet wal.LSN // the end of the log at the last look
 	for e.clock.Sleep(ctx, laxInterval) == nil {
 		e.watchRoom()
 		err := e.await(ctx, e.logEnd())
@@ -89,9 +90,11 @@ func (e *Engine) settleOften(ctx context.Context) {
 			e.logger.Error("sync in the background", "err", err)
 		}
 		e.watchTables()
-		if due, _ := e.fills(); due {
+		end := e.log.End()
+		if due, _ := e.fills(); due || end == quiet && e.hasMuch() {
 			e.checkpoints.ask()
 		}
+		quiet = end
 		e.stalls.move()
 		if e.mayFlush() {
 			if err := e.large.release(e.db.AsyncFlush); err != nil {
