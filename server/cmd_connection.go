@@ -138,11 +138,10 @@ func runEcho(c *call) error {
 	return nil
 }
 
-// runQuit closes the connection once its replies are sent; what follows in the pipeline
-// is dropped, as in Redis.
+// runQuit leaves the end of the connection to its row. What follows in the pipeline is
+// dropped, as in Redis.
 func runQuit(c *call) error {
 	c.out.ok()
-	c.closing = true
 	return nil
 }
 

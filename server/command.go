@@ -61,9 +61,26 @@ const (
 	noAsyncLoading
 	allowBusy
 	skipSlowlog
+
+	// The flags below are the server's own: no reply lists them.
+
+	// immediate commands run at once inside MULTI. All others are queued.
+	immediate
+	// runsQueue marks EXEC: it stands for what is queued, and ends the transaction if a gate
+	// refuses it.
+	runsQueue
+	// selects marks a command whose first argument is the database of the commands after it.
+	selects
+	// inSubscription commands are what a subscriber that speaks RESP2 may send.
+	inSubscription
+	// hangsUp ends the connection once the replies are sent.
+	hangsUp
+	// fraction marks a command whose increment may have a fraction.
+	fraction
 )
 
-// flagNames are Redis' names, in the order COMMAND INFO lists them.
+// flagNames are Redis' names, in the order COMMAND INFO lists them. A flag without a name is
+// the server's own.
 var flagNames = [...]struct {
 	flag flags
 	name string

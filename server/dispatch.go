@@ -27,6 +27,7 @@ func (c *conn) dispatch(args [][]byte) {
 		c.call = call{conn: c, cmd: cmd, args: args}
 		err = c.execute()
 		c.called(cmd, err)
+		c.closing = c.closing || err == nil && cmd.is(hangsUp)
 		c.forgetCall()
 	}
 	if err != nil {

@@ -11,9 +11,10 @@ func runHelp(c *call) error {
 	if container.run != nil {
 		lines = append(lines, "(no subcommand)", "    "+container.summary)
 	}
-	for _, sub := range container.subs {
-		if sub.name == "help" {
-			continue
+	for i := range container.subs {
+		sub := &container.subs[i]
+		if sub == c.cmd {
+			continue // it comes last, in words of its own
 		}
 		usage := strings.ToUpper(sub.name)
 		if sub.syntax != "" {

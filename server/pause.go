@@ -125,7 +125,7 @@ func (c *conn) mayRun(args [][]byte) (*command, bool) {
 // writes reports whether a pause of writes concerns a command. What is queued by MULTI counts
 // as much as what runs now.
 func (c *conn) writes(cmd *command) bool {
-	if cmd.name == "exec" {
+	if cmd.is(runsQueue) {
 		for _, q := range c.transaction.queued {
 			if q.cmd.is(write) {
 				return true

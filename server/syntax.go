@@ -176,7 +176,7 @@ func (cmd *command) arguments() ([]argument, error) {
 			case a.kind == "key":
 				a.keySpec = min(next, specs-1)
 				next++
-			case a.name == "increment" && cmd.name == "incrbyfloat":
+			case a.kind == "integer" && cmd.is(fraction):
 				a.kind = "double"
 			}
 			settle(a.parts)

@@ -25,14 +25,14 @@ func commandTable() []command {
 			run:     runHello,
 		},
 		{
-			name: "select", arity: 2, flags: fast | loading | stale,
+			name: "select", arity: 2, flags: fast | loading | stale | selects,
 			group: groupConnection, since: "1.0.0",
 			syntax:  "index",
 			summary: "Makes another database the current one.",
 			run:     runSelect,
 		},
 		{
-			name: "ping", arity: -1, flags: fast,
+			name: "ping", arity: -1, flags: fast | inSubscription,
 			tips:  []string{"request_policy:all_shards", "response_policy:all_succeeded"},
 			group: groupConnection, since: "1.0.0",
 			syntax:  "[message]",
@@ -47,13 +47,13 @@ func commandTable() []command {
 			run:     runEcho,
 		},
 		{
-			name: "quit", arity: -1, flags: fast | noScript | loading | stale | noAuth | allowBusy,
+			name: "quit", arity: -1, flags: fast | noScript | loading | stale | noAuth | allowBusy | immediate | inSubscription | hangsUp,
 			group: groupConnection, since: "1.0.0",
 			summary: "Closes the connection after an OK.",
 			run:     runQuit,
 		},
 		{
-			name: "reset", arity: 1, flags: fast | noScript | loading | stale | noAuth | allowBusy,
+			name: "reset", arity: 1, flags: fast | noScript | loading | stale | noAuth | allowBusy | immediate | inSubscription,
 			group: groupConnection, since: "6.2.0",
 			summary: "Puts the connection back into the state it had when it was opened.",
 			run:     runReset,
@@ -400,7 +400,7 @@ func commandTable() []command {
 			run:     runDecrBy,
 		},
 		{
-			name: "incrbyfloat", arity: 3, flags: write | denyOOM | fast, keys: keySpec{1, 1, 1},
+			name: "incrbyfloat", arity: 3, flags: write | denyOOM | fast | fraction, keys: keySpec{1, 1, 1},
 			access: "RW access update",
 			group:  groupString, since: "2.6.0",
 			syntax:  "key increment",
@@ -932,25 +932,25 @@ func commandTable() []command {
 
 		// transactions
 		{
-			name: "multi", arity: 1, flags: fast | noScript | loading | stale | allowBusy,
+			name: "multi", arity: 1, flags: fast | noScript | loading | stale | allowBusy | immediate,
 			group: groupTransactions, since: "1.2.0",
 			summary: "Begins a transaction: commands are queued.",
 			run:     runMulti,
 		},
 		{
-			name: "exec", arity: 1, flags: noScript | loading | stale | skipSlowlog,
+			name: "exec", arity: 1, flags: noScript | loading | stale | skipSlowlog | immediate | runsQueue,
 			group: groupTransactions, since: "1.2.0",
 			summary: "Runs the queued commands as one.",
 			run:     runExec,
 		},
 		{
-			name: "discard", arity: 1, flags: fast | noScript | loading | stale | allowBusy,
+			name: "discard", arity: 1, flags: fast | noScript | loading | stale | allowBusy | immediate,
 			group: groupTransactions, since: "2.0.0",
 			summary: "Forgets the queued commands and the watched keys.",
 			run:     runDiscard,
 		},
 		{
-			name: "watch", arity: -2, flags: fast | noScript | loading | stale | allowBusy, keys: keySpec{1, -1, 1},
+			name: "watch", arity: -2, flags: fast | noScript | loading | stale | allowBusy | immediate, keys: keySpec{1, -1, 1},
 			access: "RO",
 			group:  groupTransactions, since: "2.2.0",
 			syntax:  "key [key ...]",

@@ -35,14 +35,7 @@ const (
 
 // queues reports whether cmd waits for EXEC instead of running now.
 func (t *transaction) queues(cmd *command) bool {
-	if !t.open {
-		return false
-	}
-	switch cmd.name {
-	case "exec", "discard", "multi", "watch", "quit", "reset":
-		return cmd.container != ""
-	}
-	return true
+	return t.open && !cmd.is(immediate)
 }
 
 // queue keeps a copy of the command line: the arguments lie in the read buffer.
@@ -142,7 +135,7 @@ func runWatch(c *call) error {
 // refuse tells the transaction that a gate did not let a command through, and returns what
 // the client is told: an EXEC takes the whole transaction with it.
 func (c *conn) refuse(cmd *command, err error) error {
-	if cmd == nil || cmd.name != "exec" {
+	if cmd == nil || !cmd.is(runsQueue) {
 		c.transaction.spoil()
 		return err
 	}
@@ -218,14 +211,14 @@ func (c *call) runQueue(t *transaction, tx *storage.Tx) error {
 	return nil
 }
 
-// execScope joins the scopes of the queued commands and the watched keys, following
-// SELECT, and tells whether any of them writes.
+// execScope joins the scopes of the queued commands and the watched keys, following those
+// that select a database, and tells whether any of them writes.
 func (c *call) execScope(t *transaction) (scope storage.Scope, update bool, err error) {
 	scope.Keys = t.watched.keys()
 	db := c.db
 	defer func() { c.db = db }()
 	for _, q := range t.queued {
-		if q.cmd.name == "select" {
+		if q.cmd.is(selects) {
 			if n, err := parseDB(q.args[1], c.srv.databases); err == nil {
 				c.db = n
 			}
