@@ -4,6 +4,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/sessiond/sessiond/server/resp"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -81,24 +82,24 @@ func (l *aclLog) latest(n int) []aclEntry {
 }
 
 // writeTo appends an entry to a reply. The context is Redis' word for where it happened.
-func (e *aclEntry) writeTo(w *reply, now ttl.Instant) {
+func (e *aclEntry) writeTo(w *resp.Writer, now ttl.Instant) {
 	context := "toplevel"
 	if e.multi {
 		context = "multi"
 	}
-	w.dict(7)
-	w.bulkString("count")
-	w.integer(e.count)
-	w.bulkString("reason")
-	w.bulkString(e.why.reason())
-	w.bulkString("context")
-	w.bulkString(context)
-	w.bulkString("object")
-	w.bulkString(e.object)
-	w.bulkString("username")
-	w.bulkString(e.user)
-	w.bulkString("age-seconds")
-	w.double(float64(max(0, now-e.at)) / 1000)
-	w.bulkString("client-info")
-	w.bulkString(e.client)
+	w.Map(7)
+	w.BulkString("count")
+	w.Int(e.count)
+	w.BulkString("reason")
+	w.BulkString(e.why.reason())
+	w.BulkString("context")
+	w.BulkString(context)
+	w.BulkString("object")
+	w.BulkString(e.object)
+	w.BulkString("username")
+	w.BulkString(e.user)
+	w.BulkString("age-seconds")
+	w.Double(float64(max(0, now-e.at)) / 1000)
+	w.BulkString("client-info")
+	w.BulkString(e.client)
 }

@@ -5,6 +5,14 @@ import (
 	"sync/atomic"
 )
 
+// preAuthBuffer is what all connections that have not logged in may hold together, beyond
+// the small buffer each of them has.
+const preAuthBuffer = 32 << 20
+
+// clientsBuffer is what all clients that have logged in may hold together: large commands
+// that have not arrived completely, transactions, and replies that were not sent.
+const clientsBuffer = 1 << 30
+
 // budget is a number of bytes that many may use together. It is safe for concurrent use.
 type budget struct{ left atomic.Int64 }
 
@@ -26,20 +34,17 @@ func (b *budget) take(n int) (ok bool) {
 // give returns n bytes that were taken.
 func (b *budget) give(n int) { b.left.Add(int64(n)) }
 
-// share is what one holder has taken of a budget. It is for one goroutine. Without a budget
-// nothing is refused.
+// share is what one holder has taken of a budget: a resp.Budget. It is for one goroutine.
 type share struct {
 	of    *budget
 	taken int
 }
 
-// hold makes the share n bytes, or leaves it as it is and returns false if the budget has
+// Hold makes the share n bytes, or leaves it as it is and returns false if the budget has
 // not as many left. Less is always granted.
-func (s *share) hold(n int) (ok bool) {
+func (s *share) Hold(n int) (ok bool) {
 	n = max(n, 0)
 	switch {
-	case s.of == nil:
-		return true
 	case n > s.taken && !s.of.take(n-s.taken):
 		return false
 	case n < s.taken:

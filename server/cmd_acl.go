@@ -7,18 +7,20 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/sessiond/sessiond/server/resp"
 )
 
 func runACLWhoAmI(c *call) error {
-	c.out.bulkString(c.user.name)
+	c.out.BulkString(c.user.name)
 	return nil
 }
 
 func runACLUsers(c *call) error {
 	users := c.srv.acl.sorted()
-	c.out.array(len(users))
+	c.out.Array(len(users))
 	for _, u := range users {
-		c.out.bulkString(u.name)
+		c.out.BulkString(u.name)
 	}
 	return nil
 }
@@ -29,48 +31,48 @@ func runACLList(c *call) error {
 }
 
 func (c *call) lines(lines []string) {
-	c.out.array(len(lines))
+	c.out.Array(len(lines))
 	for _, line := range lines {
-		c.out.bulkString(line)
+		c.out.BulkString(line)
 	}
 }
 
 func runACLGetUser(c *call) error {
 	u := c.srv.acl.find(c.arg(2))
 	if u == nil {
-		c.out.null()
+		c.out.Null()
 		return nil
 	}
 	rules := u.rules.Load()
 	w := &c.out
-	w.dict(6)
-	w.bulkString("flags")
+	w.Map(6)
+	w.BulkString("flags")
 	flags := rules.flagWords()
-	w.set(len(flags))
+	w.Set(len(flags))
 	for _, flag := range flags {
-		w.bulkString(flag)
+		w.BulkString(flag)
 	}
-	w.bulkString("passwords")
+	w.BulkString("passwords")
 	c.lines(rules.passwordWords())
 	rules.selectors[0].writeTo(w)
-	w.bulkString("selectors")
+	w.BulkString("selectors")
 	others := rules.selectors[1:]
-	w.array(len(others))
+	w.Array(len(others))
 	for i := range others {
-		w.dict(3)
+		w.Map(3)
 		others[i].writeTo(w)
 	}
 	return nil
 }
 
 // writeTo appends three pairs of a map.
-func (s *selector) writeTo(w *reply) {
-	w.bulkString("commands")
-	w.bulkString(s.describeCommands())
-	w.bulkString("keys")
-	w.bulkString(s.describeKeys())
-	w.bulkString("channels")
-	w.bulkString(s.describeChannels())
+func (s *selector) writeTo(w *resp.Writer) {
+	w.BulkString("commands")
+	w.BulkString(s.describeCommands())
+	w.BulkString("keys")
+	w.BulkString(s.describeKeys())
+	w.BulkString("channels")
+	w.BulkString(s.describeChannels())
 }
 
 // runACLSetUser does all of it or nothing. Who is logged in as the user stays so, as in
@@ -87,7 +89,7 @@ func runACLSetUser(c *call) error {
 	if err := c.srv.acl.set(name, words, c.srv.public()); err != nil {
 		return err
 	}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -108,7 +110,7 @@ func runACLDelUser(c *call) error {
 	}
 	removed := c.srv.acl.remove(names)
 	c.closeUsers(removed)
-	c.out.integer(int64(len(removed)))
+	c.out.Int(int64(len(removed)))
 	return nil
 }
 
@@ -166,7 +168,7 @@ func runACLGenPass(c *call) error {
 	case len(c.args) > 3:
 		return errSubcommandUse(c.args[1], "ACL")
 	case len(c.args) == 3:
-		n, ok := parseInt(c.args[2])
+		n, ok := resp.ParseInt(c.args[2])
 		switch {
 		case !ok:
 			return errNotInteger
@@ -178,7 +180,7 @@ func runACLGenPass(c *call) error {
 	digits := (bits + 3) / 4
 	secret := make([]byte, (digits+1)/2)
 	_, _ = rand.Read(secret) // it never fails
-	c.out.bulkString(hex.EncodeToString(secret)[:digits])
+	c.out.BulkString(hex.EncodeToString(secret)[:digits])
 	return nil
 }
 
@@ -198,11 +200,11 @@ func runACLDryRun(c *call) error {
 	}
 	switch why, at := u.rules.Load().check(cmd, line); why {
 	case deniedCommand:
-		c.out.bulkString("This user has no permissions to run the '" + cmd.fullName() + "' command")
+		c.out.BulkString("This user has no permissions to run the '" + cmd.fullName() + "' command")
 	case deniedKey:
-		c.out.bulkString("This user has no permissions to access the '" + cString(line[at]) + "' key")
+		c.out.BulkString("This user has no permissions to access the '" + cString(line[at]) + "' key")
 	default:
-		c.out.ok()
+		c.out.OK()
 	}
 	return nil
 }
@@ -217,10 +219,10 @@ func runACLLog(c *call) error {
 		return errSubcommandUse(c.args[1], "ACL")
 	case len(c.args) == 3 && c.is(2, "RESET"):
 		log.reset()
-		c.out.ok()
+		c.out.OK()
 		return nil
 	case len(c.args) == 3:
-		n, ok := parseInt(c.args[2])
+		n, ok := resp.ParseInt(c.args[2])
 		if !ok {
 			return errNotInteger
 		}
@@ -228,7 +230,7 @@ func runACLLog(c *call) error {
 	}
 	now := c.srv.keyspace.Now()
 	entries := log.latest(int(count))
-	c.out.array(len(entries))
+	c.out.Array(len(entries))
 	for i := range entries {
 		entries[i].writeTo(&c.out, now)
 	}
@@ -254,7 +256,7 @@ func runACLLoad(c *call) error {
 		return replyError("ERR " + err.Error())
 	}
 	c.closeUsers(removed)
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -266,6 +268,6 @@ func runACLSave(c *call) error {
 		c.srv.log.Error("ACL users could not be saved", "err", err)
 		return errACLSave
 	}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }

@@ -3,6 +3,8 @@ package server
 import (
 	"bytes"
 	"strings"
+
+	"github.com/sessiond/sessiond/server/resp"
 )
 
 // maxClientText bounds what a connection can make the server remember of its name and its
@@ -36,7 +38,7 @@ func (c *conn) setName(name string) {
 }
 
 func runClientID(c *call) error {
-	c.out.integer(c.id)
+	c.out.Int(c.id)
 	return nil
 }
 
@@ -45,7 +47,7 @@ func runClientSetName(c *call) error {
 		return err
 	}
 	c.setName(c.arg(2))
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -54,9 +56,9 @@ func runClientGetName(c *call) error {
 	name := c.seen.name
 	c.mu.Unlock()
 	if name == "" {
-		c.out.null()
+		c.out.Null()
 	} else {
-		c.out.bulkString(name)
+		c.out.BulkString(name)
 	}
 	return nil
 }
@@ -82,12 +84,12 @@ func runClientSetInfo(c *call) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	*field = c.arg(3)
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
 func runClientInfo(c *call) error {
-	c.out.verbatim(c.describe(c.srv.keyspace.Now()))
+	c.out.Verbatim(c.describe(c.srv.keyspace.Now()))
 	return nil
 }
 
@@ -112,7 +114,7 @@ func parseClientList(args [][]byte) (clientListOptions, error) {
 	case len(args) >= 2 && equalFold(args[0], "ID"):
 		known := map[int64]bool{}
 		for _, arg := range args[1:] {
-			id, ok := parseInt(arg)
+			id, ok := resp.ParseInt(arg)
 			if !ok {
 				return o, errClientID
 			}
@@ -151,7 +153,7 @@ func runClientList(c *call) error {
 			list.WriteString(other.describe(now))
 		}
 	}
-	c.out.verbatim(list.String())
+	c.out.Verbatim(list.String())
 	return nil
 }
 
@@ -199,7 +201,7 @@ func parseClientKill(args [][]byte, known func(user string) bool) (clientFilter,
 func (f *clientFilter) set(option, value []byte, known func(user string) bool) (err error) {
 	switch {
 	case equalFold(option, "ID"):
-		id, ok := parseInt(value)
+		id, ok := resp.ParseInt(value)
 		if !ok || id < 1 {
 			return errClientIDPositive
 		}
@@ -254,11 +256,11 @@ func runClientKill(c *call) error {
 	}
 	switch {
 	case !f.oldForm:
-		c.out.integer(killed)
+		c.out.Int(killed)
 	case killed == 0:
 		return errNoSuchClient
 	default:
-		c.out.ok()
+		c.out.OK()
 	}
 	return nil
 }
@@ -276,7 +278,7 @@ func (c *call) switchFlag(flag *bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	*flag = on
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -288,7 +290,7 @@ func runClientReply(c *call) error {
 		return errNoMulti
 	case c.is(2, "ON"):
 		c.replies = repliesOn
-		c.out.ok()
+		c.out.OK()
 	case c.is(2, "OFF"):
 		c.replies = repliesOff
 	case c.is(2, "SKIP"):

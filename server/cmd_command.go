@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+
+	"github.com/sessiond/sessiond/server/resp"
 )
 
 // maxCommandNames bounds the reply to COMMAND INFO and COMMAND DOCS, in which a name may
@@ -17,7 +19,7 @@ func (t *table) named(name []byte) *command { return t.byName[strings.ToLower(st
 // runCommand is COMMAND without a subcommand: COMMAND INFO of everything.
 func runCommand(c *call) error {
 	rows := c.srv.table.rows
-	c.out.array(len(rows))
+	c.out.Array(len(rows))
 	for i := range rows {
 		rows[i].describe(&c.out)
 	}
@@ -25,7 +27,7 @@ func runCommand(c *call) error {
 }
 
 func runCommandCount(c *call) error {
-	c.out.integer(int64(len(c.srv.table.rows)))
+	c.out.Int(int64(len(c.srv.table.rows)))
 	return nil
 }
 
@@ -38,55 +40,47 @@ func runCommandInfo(c *call) error {
 	case len(names) > maxCommandNames:
 		return errCommandNames
 	}
-	c.out.array(len(names))
+	c.out.Array(len(names))
 	for _, name := range names {
 		if cmd := c.srv.table.named(name); cmd != nil {
 			cmd.describe(&c.out)
 		} else {
-			c.out.null()
+			c.out.Null()
 		}
 	}
 	return nil
 }
 
 // describe appends the ten elements of COMMAND INFO.
-func (cmd *command) describe(w *reply) {
-	w.array(10)
-	w.bulkString(cmd.fullName())
-	w.integer(int64(cmd.arity))
-	w.words(cmd.flagList())
-	w.integer(int64(cmd.keys.first))
-	w.integer(int64(cmd.keys.last))
-	w.integer(int64(cmd.keys.step))
+func (cmd *command) describe(w *resp.Writer) {
+	w.Array(10)
+	w.BulkString(cmd.fullName())
+	w.Int(int64(cmd.arity))
+	w.SimpleSet(cmd.flagList())
+	w.Int(int64(cmd.keys.first))
+	w.Int(int64(cmd.keys.last))
+	w.Int(int64(cmd.keys.step))
 	categories := cmd.categories()
-	w.set(len(categories))
+	w.Set(len(categories))
 	for _, name := range categories {
-		w.simple("@" + name)
+		w.Simple("@" + name)
 	}
-	w.set(len(cmd.tips))
+	w.Set(len(cmd.tips))
 	for _, tip := range cmd.tips {
-		w.bulkString(tip)
+		w.BulkString(tip)
 	}
 	specs := cmd.keySpecs()
-	w.set(len(specs))
+	w.Set(len(specs))
 	for _, spec := range specs {
 		spec.describe(w)
 	}
 	if len(cmd.subs) == 0 {
-		w.set(0)
+		w.Set(0)
 		return
 	}
-	w.array(len(cmd.subs))
+	w.Array(len(cmd.subs))
 	for i := range cmd.subs {
 		cmd.subs[i].describe(w)
-	}
-}
-
-// words appends a set of simple strings.
-func (w *reply) words(list []string) {
-	w.set(len(list))
-	for _, word := range list {
-		w.simple(word)
 	}
 }
 
@@ -114,34 +108,34 @@ func (cmd *command) keySpecs() []keyUse {
 	return uses
 }
 
-func (u keyUse) describe(w *reply) {
+func (u keyUse) describe(w *resp.Writer) {
 	last := u.keys.last
 	if last > 0 {
 		last -= u.keys.first // Redis counts from the first key
 	}
-	w.dict(3)
-	w.bulkString("flags")
-	w.words(strings.Fields(u.access))
-	w.bulkString("begin_search")
-	w.dict(2)
-	w.bulkString("type")
-	w.bulkString("index")
-	w.bulkString("spec")
-	w.dict(1)
-	w.bulkString("index")
-	w.integer(int64(u.keys.first))
-	w.bulkString("find_keys")
-	w.dict(2)
-	w.bulkString("type")
-	w.bulkString("range")
-	w.bulkString("spec")
-	w.dict(3)
-	w.bulkString("lastkey")
-	w.integer(int64(last))
-	w.bulkString("keystep")
-	w.integer(int64(u.keys.step))
-	w.bulkString("limit")
-	w.integer(0)
+	w.Map(3)
+	w.BulkString("flags")
+	w.SimpleSet(strings.Fields(u.access))
+	w.BulkString("begin_search")
+	w.Map(2)
+	w.BulkString("type")
+	w.BulkString("index")
+	w.BulkString("spec")
+	w.Map(1)
+	w.BulkString("index")
+	w.Int(int64(u.keys.first))
+	w.BulkString("find_keys")
+	w.Map(2)
+	w.BulkString("type")
+	w.BulkString("range")
+	w.BulkString("spec")
+	w.Map(3)
+	w.BulkString("lastkey")
+	w.Int(int64(last))
+	w.BulkString("keystep")
+	w.Int(int64(u.keys.step))
+	w.BulkString("limit")
+	w.Int(0)
 }
 
 // categoryOrder holds all ACL categories, in the order in which Redis lists them.
@@ -221,9 +215,9 @@ func runCommandList(c *call) error {
 			names = append(names, cmd.fullName())
 		}
 	}
-	c.out.array(len(names))
+	c.out.Array(len(names))
 	for _, name := range names {
-		c.out.bulkString(name)
+		c.out.BulkString(name)
 	}
 	return nil
 }
@@ -249,10 +243,10 @@ func runCommandDocs(c *call) error {
 }
 
 // writeDocs appends commands and their documentation as a map.
-func writeDocs(w *reply, commands []*command) error {
-	w.dict(len(commands))
+func writeDocs(w *resp.Writer, commands []*command) error {
+	w.Map(len(commands))
 	for _, cmd := range commands {
-		w.bulkString(cmd.fullName())
+		w.BulkString(cmd.fullName())
 		if err := cmd.document(w); err != nil {
 			return err
 		}
@@ -260,7 +254,7 @@ func writeDocs(w *reply, commands []*command) error {
 	return nil
 }
 
-func (cmd *command) document(w *reply) error {
+func (cmd *command) document(w *resp.Writer) error {
 	arguments, err := cmd.arguments()
 	if err != nil {
 		return err
@@ -271,21 +265,21 @@ func (cmd *command) document(w *reply) error {
 			fields++
 		}
 	}
-	w.dict(fields)
-	w.bulkString("summary")
-	w.bulkString(cmd.summary)
-	w.bulkString("since")
-	w.bulkString(cmd.since)
-	w.bulkString("group")
-	w.bulkString(string(cmd.group))
+	w.Map(fields)
+	w.BulkString("summary")
+	w.BulkString(cmd.summary)
+	w.BulkString("since")
+	w.BulkString(cmd.since)
+	w.BulkString("group")
+	w.BulkString(string(cmd.group))
 	if len(arguments) > 0 {
-		w.bulkString("arguments")
+		w.BulkString("arguments")
 		describeArguments(w, arguments)
 	}
 	if len(cmd.subs) == 0 {
 		return nil
 	}
-	w.bulkString("subcommands")
+	w.BulkString("subcommands")
 	subs := make([]*command, len(cmd.subs))
 	for i := range cmd.subs {
 		subs[i] = &cmd.subs[i]

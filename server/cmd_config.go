@@ -35,11 +35,11 @@ func runConfigGet(c *call) error {
 		}
 	}
 	now := settings.get()
-	c.out.dict(len(spelled))
+	c.out.Map(len(spelled))
 	for _, p := range settings.known {
 		if name := spelled[p.name]; name != "" {
-			c.out.bulkString(name)
-			c.out.bulkString(p.get(now))
+			c.out.BulkString(name)
+			c.out.BulkString(p.get(now))
 		}
 	}
 	return nil
@@ -96,7 +96,7 @@ func runConfigSet(c *call) error {
 			c.srv.log.Info("a client changed a setting", "client", c.id, "name", item.parameter.name, "value", value)
 		}
 	}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -130,7 +130,7 @@ func (c *call) assign(list []setting, next *Settings) error {
 func runConfigResetStat(c *call) error {
 	c.tally = tally{}
 	c.srv.stats.reset(c.srv.keyspace.Now(), c.srv.keyspace.Expired())
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 

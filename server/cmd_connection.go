@@ -1,5 +1,7 @@
 package server
 
+import "github.com/sessiond/sessiond/server/resp"
+
 // redisVersion is what HELLO and INFO say, because clients choose features by it.
 const redisVersion = "7.2.0"
 
@@ -18,7 +20,7 @@ func runAuth(c *call) error {
 	if err := c.logInAs(user, password); err != nil {
 		return err
 	}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -41,7 +43,7 @@ type helloStep struct {
 func parseHello(args [][]byte) (helloOptions, error) {
 	var o helloOptions
 	if len(args) > 0 {
-		n, ok := parseInt(args[0])
+		n, ok := resp.ParseInt(args[0])
 		switch {
 		case !ok:
 			return o, errProtoNotInteger
@@ -85,7 +87,7 @@ func runHello(c *call) error {
 		return errHelloNoAuth
 	}
 	if o.proto != 0 {
-		c.out.proto = o.proto
+		c.out.Proto = o.proto
 	}
 	c.introduce()
 	return nil
@@ -94,21 +96,21 @@ func runHello(c *call) error {
 // introduce appends the reply to HELLO: seven fields in the order clients know.
 func (c *call) introduce() {
 	w := &c.out
-	w.dict(7)
-	w.bulkString("server")
-	w.bulkString("redis")
-	w.bulkString("version")
-	w.bulkString(redisVersion)
-	w.bulkString("proto")
-	w.integer(int64(w.proto))
-	w.bulkString("id")
-	w.integer(c.id)
-	w.bulkString("mode")
-	w.bulkString("standalone")
-	w.bulkString("role")
-	w.bulkString("master")
-	w.bulkString("modules")
-	w.array(0)
+	w.Map(7)
+	w.BulkString("server")
+	w.BulkString("redis")
+	w.BulkString("version")
+	w.BulkString(redisVersion)
+	w.BulkString("proto")
+	w.Int(int64(w.Proto))
+	w.BulkString("id")
+	w.Int(c.id)
+	w.BulkString("mode")
+	w.BulkString("standalone")
+	w.BulkString("role")
+	w.BulkString("master")
+	w.BulkString("modules")
+	w.Array(0)
 }
 
 func runSelect(c *call) error {
@@ -117,16 +119,16 @@ func runSelect(c *call) error {
 		return err
 	}
 	c.db = db
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
 func runPing(c *call) error {
 	switch len(c.args) {
 	case 1:
-		c.out.simple("PONG")
+		c.out.Simple("PONG")
 	case 2:
-		c.out.bulk(c.args[1])
+		c.out.Bulk(c.args[1])
 	default:
 		return errArity(c.cmd.name)
 	}
@@ -134,20 +136,20 @@ func runPing(c *call) error {
 }
 
 func runEcho(c *call) error {
-	c.out.bulk(c.args[1])
+	c.out.Bulk(c.args[1])
 	return nil
 }
 
 // runQuit leaves the end of the connection to its row. What follows in the pipeline is
 // dropped, as in Redis.
 func runQuit(c *call) error {
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
 func runReset(c *call) error {
 	c.resetState()
-	c.out.simple("RESET")
+	c.out.Simple("RESET")
 	return nil
 }
 

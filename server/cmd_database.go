@@ -1,6 +1,10 @@
 package server
 
-import "math"
+import (
+	"math"
+
+	"github.com/sessiond/sessiond/server/resp"
+)
 
 // parseFlush checks the option of FLUSHDB and FLUSHALL. Both ways are the same here: the
 // database is empty when the reply arrives.
@@ -18,7 +22,7 @@ func runFlushDB(c *call) error {
 	if err := c.tx.Flush(c.db); err != nil {
 		return err
 	}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -31,7 +35,7 @@ func runFlushAll(c *call) error {
 			return err
 		}
 	}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -55,13 +59,13 @@ func runSwapDB(c *call) error {
 			return err
 		}
 	}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
 // parseSwapDB reads an index; whether there is such a database is asked of both at once.
 func parseSwapDB(arg []byte, invalid error) (int, error) {
-	n, ok := parseInt(arg)
+	n, ok := resp.ParseInt(arg)
 	if !ok || n < math.MinInt32 || n > math.MaxInt32 {
 		return 0, invalid
 	}

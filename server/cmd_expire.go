@@ -77,7 +77,7 @@ func expireAt(c *call, unit timeUnit, base ttl.Instant) error {
 	if err != nil {
 		return err
 	}
-	c.out.flag(moves)
+	c.out.Flag(moves)
 	return nil
 }
 
@@ -92,7 +92,7 @@ func runPersist(c *call) error {
 			return err
 		}
 	}
-	c.out.flag(persists)
+	c.out.Flag(persists)
 	return nil
 }
 
@@ -110,12 +110,12 @@ func tellDeadline(c *call, unit timeUnit, base ttl.Instant) error {
 	}
 	switch {
 	case !found:
-		c.out.integer(-2)
+		c.out.Int(-2)
 	case r.Deadline == ttl.Never:
-		c.out.integer(-1)
+		c.out.Int(-1)
 	default:
 		left := uint64(r.Deadline - base) // no overflow when rounding the latest deadline
-		c.out.integer(int64((left + uint64(unit)/2) / uint64(unit)))
+		c.out.Int(int64((left + uint64(unit)/2) / uint64(unit)))
 	}
 	return nil
 }

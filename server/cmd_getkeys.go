@@ -109,14 +109,14 @@ func (t *table) keysOf(line [][]byte) ([]foundKey, error) {
 }
 
 func runCommandGetKeys(c *call) error {
-	return c.listKeys(func(key []byte, _ string) { c.out.bulk(key) })
+	return c.listKeys(func(key []byte, _ string) { c.out.Bulk(key) })
 }
 
 func runCommandGetKeysAndFlags(c *call) error {
 	return c.listKeys(func(key []byte, access string) {
-		c.out.array(2)
-		c.out.bulk(key)
-		c.out.words(strings.Fields(access))
+		c.out.Array(2)
+		c.out.Bulk(key)
+		c.out.SimpleSet(strings.Fields(access))
 	})
 }
 
@@ -128,7 +128,7 @@ func (c *call) listKeys(element func(key []byte, access string)) error {
 	if err != nil {
 		return err
 	}
-	c.out.array(len(found))
+	c.out.Array(len(found))
 	for _, f := range found {
 		element(line[f.at], f.access)
 	}

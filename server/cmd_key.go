@@ -18,7 +18,7 @@ func runDel(c *call) error {
 			deleted++
 		}
 	}
-	c.out.integer(int64(deleted))
+	c.out.Int(int64(deleted))
 	return nil
 }
 
@@ -34,7 +34,7 @@ func runExists(c *call) error {
 			existing++
 		}
 	}
-	c.out.integer(int64(existing))
+	c.out.Int(int64(existing))
 	return nil
 }
 
@@ -44,9 +44,9 @@ func runType(c *call) error {
 		return err
 	}
 	if found {
-		c.out.simple(r.Kind.String())
+		c.out.Simple(r.Kind.String())
 	} else {
-		c.out.simple("none")
+		c.out.Simple("none")
 	}
 	return nil
 }
@@ -56,7 +56,7 @@ func runRename(c *call) error {
 	if _, err := rename(c, true); err != nil {
 		return err
 	}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -65,7 +65,7 @@ func runRenameNX(c *call) error {
 	if err != nil {
 		return err
 	}
-	c.out.flag(renamed)
+	c.out.Flag(renamed)
 	return nil
 }
 
@@ -155,7 +155,7 @@ func runCopy(c *call) error {
 	if err = c.looked(found, err); err != nil {
 		return err
 	}
-	c.out.flag(copied)
+	c.out.Flag(copied)
 	return nil
 }
 
@@ -182,6 +182,6 @@ func runMove(c *call) error {
 			return err
 		}
 	}
-	c.out.flag(moved)
+	c.out.Flag(moved)
 	return nil
 }

@@ -5,13 +5,15 @@ import (
 	"math"
 	"math/big"
 	"strconv"
+
+	"github.com/sessiond/sessiond/server/resp"
 )
 
 func runIncr(c *call) error { return addInteger(c, 1) }
 func runDecr(c *call) error { return addInteger(c, -1) }
 
 func runIncrBy(c *call) error {
-	n, ok := parseInt(c.args[2])
+	n, ok := resp.ParseInt(c.args[2])
 	if !ok {
 		return errNotInteger
 	}
@@ -19,7 +21,7 @@ func runIncrBy(c *call) error {
 }
 
 func runDecrBy(c *call) error {
-	n, ok := parseInt(c.args[2])
+	n, ok := resp.ParseInt(c.args[2])
 	switch {
 	case !ok:
 		return errNotInteger
@@ -39,7 +41,7 @@ func addInteger(c *call, delta int64) error {
 	var n int64
 	if found {
 		var ok bool
-		if n, ok = parseInt(r.Value); !ok {
+		if n, ok = resp.ParseInt(r.Value); !ok {
 			return errNotInteger
 		}
 	}
@@ -50,7 +52,7 @@ func addInteger(c *call, delta int64) error {
 	if err := c.putString(1, strconv.AppendInt(nil, n, 10), r.Deadline); err != nil {
 		return err
 	}
-	c.out.integer(n)
+	c.out.Int(n)
 	return nil
 }
 
@@ -81,7 +83,7 @@ func runIncrByFloat(c *call) error {
 	if err := c.putString(1, value, r.Deadline); err != nil {
 		return err
 	}
-	c.out.bulk(value)
+	c.out.Bulk(value)
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"github.com/sessiond/sessiond/server/resp"
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -17,15 +18,15 @@ func runObjectEncoding(c *call) error {
 	case err != nil:
 		return err
 	case found:
-		c.out.bulkString(encoding(r.Value))
+		c.out.BulkString(encoding(r.Value))
 	default:
-		c.out.null()
+		c.out.Null()
 	}
 	return nil
 }
 
 func encoding(value []byte) string {
-	if _, ok := parseInt(value); ok {
+	if _, ok := resp.ParseInt(value); ok {
 		return "int"
 	}
 	if len(value) <= embeddedMax {
@@ -44,9 +45,9 @@ func tellOfKey(c *call, n int64) error {
 	case err != nil:
 		return err
 	case found:
-		c.out.integer(n)
+		c.out.Int(n)
 	default:
-		c.out.null()
+		c.out.Null()
 	}
 	return nil
 }
@@ -59,7 +60,7 @@ func runObjectFreq(c *call) error {
 	case found:
 		return errNoFrequency
 	}
-	c.out.null()
+	c.out.Null()
 	return nil
 }
 
@@ -70,7 +71,7 @@ func parseMemoryUsage(args [][]byte) error {
 		if !equalFold(args[i], "SAMPLES") || i+1 == len(args) {
 			return errSyntax
 		}
-		n, ok := parseInt(args[i+1])
+		n, ok := resp.ParseInt(args[i+1])
 		switch {
 		case !ok:
 			return errNotInteger
@@ -98,9 +99,9 @@ func runMemoryUsage(c *call) error {
 	case err != nil:
 		return err
 	case found:
-		c.out.integer(memoryUsage(len(c.args[2]), r))
+		c.out.Int(memoryUsage(len(c.args[2]), r))
 	default:
-		c.out.null()
+		c.out.Null()
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"github.com/sessiond/sessiond/server/resp"
 	"github.com/sessiond/sessiond/storage"
 )
 
@@ -11,16 +12,16 @@ func (c *call) tellLength(r storage.Record, found bool, err error) error {
 	if r, _, err = onlyString(r, found, err); err != nil {
 		return err
 	}
-	c.out.integer(int64(r.Size))
+	c.out.Int(int64(r.Size))
 	return nil
 }
 
 func runGetRange(c *call) error {
-	start, ok := parseInt(c.args[2])
+	start, ok := resp.ParseInt(c.args[2])
 	if !ok {
 		return errNotInteger
 	}
-	end, ok := parseInt(c.args[3])
+	end, ok := resp.ParseInt(c.args[3])
 	if !ok {
 		return errNotInteger
 	}
@@ -29,7 +30,7 @@ func runGetRange(c *call) error {
 		return err
 	}
 	from, to := sliceRange(start, end, int64(len(r.Value)))
-	c.out.bulk(r.Value[from:to])
+	c.out.Bulk(r.Value[from:to])
 	return nil
 }
 
@@ -66,14 +67,14 @@ func runAppend(c *call) error {
 	if err := c.putString(1, value, r.Deadline); err != nil {
 		return err
 	}
-	c.out.integer(int64(size))
+	c.out.Int(int64(size))
 	return nil
 }
 
 // runSetRange keeps the deadline. With nothing to write it does nothing, wherever the
 // offset lies, and does not create the key: Redis' rule.
 func runSetRange(c *call) error {
-	offset, ok := parseInt(c.args[2])
+	offset, ok := resp.ParseInt(c.args[2])
 	switch {
 	case !ok:
 		return errNotInteger
@@ -95,7 +96,7 @@ func runSetRange(c *call) error {
 	if err := c.putString(1, value, r.Deadline); err != nil {
 		return err
 	}
-	c.out.integer(int64(len(value)))
+	c.out.Int(int64(len(value)))
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/sessiond/sessiond/server/resp"
 	"github.com/sessiond/sessiond/storage"
 )
 
@@ -17,20 +18,13 @@ const (
 
 // page gathers the names of a reply whose length is not known before its end.
 type page struct {
-	names reply
+	names resp.Writer
 	n     int
 }
 
 func (p *page) add(name []byte) {
-	p.names.bulk(name)
+	p.names.Bulk(name)
 	p.n++
-}
-
-// page appends the array of what was gathered.
-func (w *reply) page(p *page) {
-	w.over = w.over || p.names.over
-	w.array(p.n)
-	w.b = append(w.b, p.names.b...)
 }
 
 // newPattern returns the glob of a pattern on names, or nil for a single star, which the
@@ -48,22 +42,22 @@ func runKeys(c *call) error {
 	if err != nil {
 		return err
 	}
-	p := page{names: reply{limit: c.out.limit}}
+	p := page{names: resp.Writer{Limit: c.out.Limit}}
 	for cursor := uint64(0); ; {
 		next, err := c.tx.Scan(c.db, cursor, math.MaxInt32, func(k storage.Key, _ storage.Record) bool {
 			if pattern == nil || pattern.match(k.Name) {
 				p.add(k.Name)
 			}
-			return !p.names.over
+			return !p.names.Over()
 		})
 		if err != nil {
 			return err
 		}
-		if cursor = next; cursor == 0 || p.names.over {
+		if cursor = next; cursor == 0 || p.names.Over() {
 			break
 		}
 	}
-	c.out.page(&p)
+	c.out.ArrayOf(p.n, &p.names)
 	return nil
 }
 
@@ -106,7 +100,7 @@ func parseScan(args [][]byte) (o scanOptions, err error) {
 }
 
 func parseCount(arg []byte) (int, error) {
-	n, ok := parseInt(arg)
+	n, ok := resp.ParseInt(arg)
 	switch {
 	case !ok:
 		return 0, errNotInteger
@@ -155,7 +149,7 @@ func runScan(c *call) error {
 	if err != nil {
 		return err
 	}
-	p := page{names: reply{limit: c.out.limit}}
+	p := page{names: resp.Writer{Limit: c.out.Limit}}
 	next, err := c.tx.Scan(c.db, o.cursor, o.count, func(k storage.Key, r storage.Record) bool {
 		if o.matches(k) && (o.kind == nil || c.isKind(r, o.kind)) {
 			p.add(k.Name)
@@ -165,9 +159,9 @@ func runScan(c *call) error {
 	if err != nil {
 		return err
 	}
-	c.out.array(2)
-	c.out.bulkString(strconv.FormatUint(next, 10))
-	c.out.page(&p)
+	c.out.Array(2)
+	c.out.BulkString(strconv.FormatUint(next, 10))
+	c.out.ArrayOf(p.n, &p.names)
 	return nil
 }
 
@@ -177,9 +171,9 @@ func runRandomKey(c *call) error {
 		return err
 	}
 	if found {
-		c.out.bulk(name)
+		c.out.Bulk(name)
 	} else {
-		c.out.null()
+		c.out.Null()
 	}
 	return nil
 }
@@ -190,6 +184,6 @@ func runDBSize(c *call) error {
 	if err != nil {
 		return err
 	}
-	c.out.integer(count.Records)
+	c.out.Int(count.Records)
 	return nil
 }

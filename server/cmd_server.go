@@ -11,18 +11,18 @@ import (
 // which deadlines are judged is no finer.
 func runTime(c *call) error {
 	now := int64(c.srv.keyspace.Now())
-	c.out.array(2)
-	c.out.bulkString(strconv.FormatInt(now/1000, 10))
-	c.out.bulkString(strconv.FormatInt(now%1000*1000, 10))
+	c.out.Array(2)
+	c.out.BulkString(strconv.FormatInt(now/1000, 10))
+	c.out.BulkString(strconv.FormatInt(now%1000*1000, 10))
 	return nil
 }
 
 // runRole describes a master without replicas.
 func runRole(c *call) error {
-	c.out.array(3)
-	c.out.bulkString("master")
-	c.out.integer(0)
-	c.out.array(0)
+	c.out.Array(3)
+	c.out.BulkString("master")
+	c.out.Int(0)
+	c.out.Array(0)
 	return nil
 }
 
@@ -52,7 +52,7 @@ func runSave(c *call) error {
 	if err := c.srv.save(context.Background()); err != nil {
 		return err
 	}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -73,12 +73,12 @@ func runBGSave(c *call) error {
 			srv.log.Error("background save failed", "err", err)
 		}
 	})
-	c.out.simple("Background saving started")
+	c.out.Simple("Background saving started")
 	return nil
 }
 
 func runLastSave(c *call) error {
-	c.out.integer(c.srv.lastSave.Load())
+	c.out.Int(c.srv.lastSave.Load())
 	return nil
 }
 

@@ -10,16 +10,16 @@ func runGet(c *call) error {
 	if err != nil {
 		return err
 	}
-	c.out.value(r, found)
+	c.value(r, found)
 	return nil
 }
 
-// value appends the value of a record, or null if it was not found.
-func (w *reply) value(r storage.Record, found bool) {
+// value replies the value of a record, or null if it was not found.
+func (c *call) value(r storage.Record, found bool) {
 	if found {
-		w.bulk(r.Value)
+		c.out.Bulk(r.Value)
 	} else {
-		w.null()
+		c.out.Null()
 	}
 }
 
@@ -79,11 +79,11 @@ func runSet(c *call) error {
 	}
 	switch {
 	case o.get:
-		c.out.value(old, found)
+		c.value(old, found)
 	case stores:
-		c.out.ok()
+		c.out.OK()
 	default:
-		c.out.null()
+		c.out.Null()
 	}
 	return nil
 }
@@ -116,7 +116,7 @@ func setFor(c *call, unit timeUnit) error {
 	if err := c.putString(1, c.args[3], deadline); err != nil {
 		return err
 	}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -130,7 +130,7 @@ func runSetNX(c *call) error {
 			return err
 		}
 	}
-	c.out.flag(!found)
+	c.out.Flag(!found)
 	return nil
 }
 
@@ -143,7 +143,7 @@ func runGetSet(c *call) error {
 	if err := c.putString(1, c.args[2], ttl.Never); err != nil {
 		return err
 	}
-	c.out.value(old, found)
+	c.value(old, found)
 	return nil
 }
 
@@ -157,7 +157,7 @@ func runGetDel(c *call) error {
 			return err
 		}
 	}
-	c.out.value(old, found)
+	c.value(old, found)
 	return nil
 }
 
@@ -194,7 +194,7 @@ func runGetEX(c *call) error {
 		return err
 	}
 	if !found {
-		c.out.null()
+		c.out.Null()
 		return nil
 	}
 	deadline, err := o.expiry.deadline(c.tx.Now(), c.cmd.fullName())
@@ -206,20 +206,20 @@ func runGetEX(c *call) error {
 			return err
 		}
 	}
-	c.out.bulk(r.Value)
+	c.out.Bulk(r.Value)
 	return nil
 }
 
 // runMGet answers null for a key of another kind, too: Redis' rule.
 func runMGet(c *call) error {
-	c.out.array(len(c.args) - 1)
+	c.out.Array(len(c.args) - 1)
 	for i := 1; i < len(c.args); i++ {
 		r, found, err := c.read(i)
 		if err != nil {
 			return err
 		}
-		c.out.value(r, found && r.Kind == storage.KindString)
-		if c.out.over {
+		c.value(r, found && r.Kind == storage.KindString)
+		if c.out.Over() {
 			return errOutputLimit
 		}
 	}
@@ -233,7 +233,7 @@ func runMSet(c *call) error {
 	if err := c.putPairs(); err != nil {
 		return err
 	}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -248,14 +248,14 @@ func runMSetNX(c *call) error {
 			return err
 		}
 		if found {
-			c.out.flag(false)
+			c.out.Flag(false)
 			return nil
 		}
 	}
 	if err := c.putPairs(); err != nil {
 		return err
 	}
-	c.out.flag(true)
+	c.out.Flag(true)
 	return nil
 }
 

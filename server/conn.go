@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sessiond/sessiond/server/resp"
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -19,6 +20,12 @@ import (
 const (
 	flushSize    = 64 << 10
 	flushNoLogin = 1 << 8
+)
+
+// What a connection keeps from one command to the next.
+const (
+	keepArgs  = 1 << 10  // slots for keys
+	queueFree = 64 << 10 // bytes of a transaction that no budget is charged for
 )
 
 const (
@@ -36,8 +43,8 @@ type conn struct {
 	id     int64
 	net    net.Conn
 	socket io.ReadWriter // how net is read and written
-	in     frames
-	out    reply           // replies that were not sent yet
+	in     resp.Reader
+	out    resp.Writer     // replies that were not sent yet
 	output outputBounds    // how many bytes they may be
 	owed   storage.Barrier // what must be safe before they are sent
 	opened ttl.Instant
@@ -50,8 +57,8 @@ type conn struct {
 	transaction transaction
 	watching    atomic.Pointer[watchlist] // transaction.watched, for SWAPDB of others
 	replies     replyMode
-	closing     bool      // close once the replies are sent
-	queuedHeld  share     // for a large transaction
+	closing     bool // close once the replies are sent
+	held        shares
 	readBy      time.Time // the read deadline that is set; zero if there is none
 	writeBy     time.Time // the write deadline that is set
 	readLast    int       // bytes that were read since the server stops
@@ -77,6 +84,14 @@ type conn struct {
 
 	mu   sync.Mutex
 	seen clientInfo // what other connections may look at
+}
+
+// shares are what a connection has taken of the budgets of the server.
+type shares struct {
+	preAuth       share // commands that have not arrived completely, before login
+	authenticated share // those after it
+	replies       share
+	queued        share // a transaction
 }
 
 // clientInfo is the part of a connection that CLIENT LIST shows. Its owner writes it and
@@ -108,9 +123,14 @@ const (
 
 func newConn(srv *Server, id int64, nc net.Conn) *conn {
 	c := &conn{srv: srv, id: id, net: nc, socket: newSocket(nc), opened: srv.keyspace.Now()}
-	c.in = newFrames(c.socket)
-	c.in.strangers.of = srv.strangers
-	c.in.members.of, c.out.held.of, c.queuedHeld.of = srv.members, srv.members, srv.members
+	c.in = resp.NewReader(c.socket, srv.settings.bounds().input)
+	c.held = shares{
+		preAuth:       share{of: srv.preAuth},
+		authenticated: share{of: srv.authenticated},
+		replies:       share{of: srv.authenticated},
+		queued:        share{of: srv.authenticated},
+	}
+	c.in.PreAuth, c.in.Authenticated, c.out.Budget = &c.held.preAuth, &c.held.authenticated, &c.held.replies
 	c.step = c.runStep
 	c.resetState()
 	c.lastUsed.Store(int64(c.opened))
@@ -119,7 +139,7 @@ func newConn(srv *Server, id int64, nc net.Conn) *conn {
 
 // resetState puts the connection into the state of a new one: RESET.
 func (c *conn) resetState() {
-	c.out.proto = 2
+	c.out.Proto = 2
 	c.db = 0
 	c.user = c.srv.acl.first
 	c.setLoggedIn(c.user.rules.Load().open())
@@ -134,7 +154,7 @@ func (c *conn) resetState() {
 
 func (c *conn) setLoggedIn(yes bool) {
 	c.loggedIn = yes
-	c.in.setLoggedIn(yes)
+	c.in.SetLoggedIn(yes)
 	if !yes {
 		c.loginBy = ttl.System.Now().Add(c.srv.loginTime).Time()
 	}
@@ -150,8 +170,8 @@ func (c *conn) serve() {
 	}
 	c.reads.Store(true)
 	for !c.closing && !c.isCut.Load() {
-		args, err := c.in.next()
-		if errors.Is(err, errIncomplete) {
+		args, err := c.in.Next()
+		if errors.Is(err, resp.ErrIncomplete) {
 			if err = c.flush(); err == nil {
 				err = c.fill()
 			}
@@ -179,35 +199,35 @@ func (c *conn) serve() {
 // tell leaves the client of a violation of the protocol an error, after which the connection
 // is closed. Other errors are of interest to nobody.
 func (c *conn) tell(err error) bool {
-	var violation protocolError
+	var violation resp.ProtocolError
 	if !errors.As(err, &violation) {
 		return false
 	}
-	c.out.fail(replyError(violation.Error()))
+	c.out.Error(violation.Error())
 	c.closing = true
 	return true
 }
 
 // letGo gives back what the connection has taken of the budgets.
 func (c *conn) letGo() {
-	for _, s := range []*share{&c.in.strangers, &c.in.members, &c.out.held, &c.queuedHeld} {
-		s.hold(0)
+	for _, s := range []*share{&c.held.preAuth, &c.held.authenticated, &c.held.replies, &c.held.queued} {
+		s.Hold(0)
 	}
 }
 
 // guardedDispatch keeps a panic in a handler to its own connection, which hears an error
 // and is closed. The engine's locks are released on the way here.
 func (c *conn) guardedDispatch(args [][]byte) {
-	if c.out.b == nil {
-		c.out.b = c.srv.replies.take()
+	if c.out.Bytes() == nil {
+		c.out.Use(c.srv.replies.take())
 	}
-	begin := len(c.out.b)
+	begin := c.out.Len()
 	defer func() {
 		if p := recover(); p != nil {
 			c.srv.log.Error("panic in a command; its connection is closed",
 				"client", c.id, "panic", p, "stack", string(debug.Stack()))
-			c.out.b = c.out.b[:begin]
-			c.out.fail(errPanic)
+			c.out.Truncate(begin)
+			c.out.Error(string(errPanic))
 			c.closing = true
 		}
 	}()
@@ -218,43 +238,41 @@ func (c *conn) guardedDispatch(args [][]byte) {
 // that holds more than it may.
 func (c *conn) checkBuffers() error {
 	switch {
-	case c.out.over:
+	case c.out.Over():
 		c.srv.log.Warn("client closed: its reply exceeds client-output-buffer-limit, or what all clients may hold", "client", c.id)
 		c.srv.stats.outputLimit.Add(1)
 		return net.ErrClosed
-	case c.transaction.bytes > c.in.limits.query, !c.queuedHeld.hold(c.transaction.bytes - pipelineBuffer):
+	case c.transaction.bytes > c.in.Limits.Query, !c.held.queued.Hold(c.transaction.bytes - queueFree):
 		c.srv.log.Warn("client closed: its transaction exceeds client-query-buffer-limit, or what all clients may hold", "client", c.id)
 		c.srv.stats.queryLimit.Add(1)
 		return net.ErrClosed
 	case !c.loggedIn && c.loginBy.Before(ttl.System.Now().Time()):
 		return net.ErrClosed // a pipeline of failed logins, which take their time, is no excuse
-	case len(c.out.b) >= flushSize, len(c.out.b) >= flushNoLogin && !c.loggedIn:
+	case c.out.Len() >= flushSize, c.out.Len() >= flushNoLogin && !c.loggedIn:
 		return c.flush()
 	}
 	return nil
 }
 
 func (c *conn) applyBounds(b bounds) {
-	c.in.limits = b.frames
+	c.in.Limits = b.input
 	c.output = b.output
-	c.out.limit = b.output.hard
+	c.out.Limit = b.output.hard
 }
 
 // flush makes what the replies report safe, and sends them. This is the only way out:
 // no reply passes the barrier of the change it reports.
 func (c *conn) flush() error {
 	c.srv.stats.totals.take(&c.tally)
-	if len(c.out.b) == 0 {
+	if c.out.Len() == 0 {
 		return nil
 	}
 	if err := c.srv.keyspace.Sync(context.Background(), c.owed); err != nil {
 		return c.withhold(err)
 	}
 	c.owed = 0
-	err := c.send(c.out.b)
-	c.out.held.hold(0)
-	c.srv.replies.give(c.out.b) // an idle connection needs none
-	c.out.b = nil
+	err := c.send(c.out.Bytes())
+	c.srv.replies.give(c.out.Release()) // an idle connection needs none
 	return err
 }
 
@@ -266,9 +284,9 @@ func (c *conn) withhold(err error) error {
 		c.srv.log.Error("replies withheld: changes could not be made durable", "client", c.id, "err", err)
 	}
 	if errors.Is(err, storage.ErrFailed) {
-		c.out.b = c.out.b[:0]
-		c.out.fail(errStoreFailed)
-		_ = c.send(c.out.b) // the connection is closed next
+		c.out.Truncate(0)
+		c.out.Error(string(errStoreFailed))
+		_ = c.send(c.out.Bytes()) // the connection is closed next
 	}
 	return err
 }
@@ -339,19 +357,19 @@ func (c *conn) extendWriteDeadline() error {
 func (c *conn) applyReplyMode(begin int) {
 	switch c.replies {
 	case repliesOff:
-		c.out.b = c.out.b[:begin]
+		c.out.Truncate(begin)
 	case replySkipThis:
-		c.out.b = c.out.b[:begin]
+		c.out.Truncate(begin)
 		c.replies = replySkipNext
 	case replySkipNext:
-		c.out.b = c.out.b[:begin]
+		c.out.Truncate(begin)
 		c.replies = repliesOn
 	}
 }
 
 // noteState shows other connections what became of this one.
 func (c *conn) noteState() {
-	now := connState{user: c.user, db: c.db, queued: -1, proto: c.out.proto}
+	now := connState{user: c.user, db: c.db, queued: -1, proto: c.out.Proto}
 	if c.transaction.open {
 		now.queued = len(c.transaction.queued)
 	}

@@ -10,7 +10,7 @@ import (
 // dispatch answers one command line: it finds the row, asks the gates, queues or runs the
 // command, and leaves the reply in c.out.
 func (c *conn) dispatch(args [][]byte) {
-	begin := len(c.out.b)
+	begin := c.out.Len()
 	cmd, err := c.admit(args)
 	c.lastCommand.Store(cmd)
 	if err == nil {
@@ -22,7 +22,7 @@ func (c *conn) dispatch(args [][]byte) {
 		c.srv.stats.rejected(cmd)
 	case c.transaction.queues(cmd):
 		c.transaction.queue(cmd, args)
-		c.out.simple("QUEUED")
+		c.out.Simple("QUEUED")
 	default:
 		c.call = call{conn: c, cmd: cmd, args: args}
 		err = c.execute()
@@ -31,8 +31,8 @@ func (c *conn) dispatch(args [][]byte) {
 		c.forgetCall()
 	}
 	if err != nil {
-		c.out.b = c.out.b[:begin]
-		c.out.fail(c.replyTo(err))
+		c.out.Truncate(begin)
+		c.out.Error(string(c.replyTo(err)))
 	}
 	c.servePenalty()
 	c.applyReplyMode(begin)
@@ -74,14 +74,14 @@ func (c *conn) execute() error {
 	if err != nil {
 		return err
 	}
-	c.begin = len(c.out.b)
+	c.begin = c.out.Len()
 	return c.transact(scope, cmd.is(write), c.step)
 }
 
 // runStep runs c.call in a transaction, which may be the second attempt.
 func (c *conn) runStep(tx *storage.Tx) error {
 	c.lookups = lookups{}
-	c.out.b = c.out.b[:c.begin]
+	c.out.Truncate(c.begin)
 	c.call.tx = tx
 	return c.call.cmd.run(&c.call)
 }

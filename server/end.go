@@ -33,14 +33,14 @@ func (c *conn) interrupt() {
 
 // beginLastRead comes before a read of a server that stops.
 func (c *conn) beginLastRead() error {
-	if c.readLast += c.in.lastRead; c.readLast > lastReadSize {
+	if c.readLast += c.in.LastRead(); c.readLast > lastReadSize {
 		return net.ErrClosed
 	}
 	by := ttl.System.Now().Add(c.srv.lastReadWait).Time()
 	if c.readLastBy.IsZero() {
 		c.readLastBy = by
 	}
-	if !c.in.goesOn() && !c.transaction.open {
+	if !c.in.GoesOn() && !c.transaction.open {
 		by = c.readLastBy
 	}
 	return c.setReadDeadline(by)

@@ -79,7 +79,7 @@ func TestServer_Shutdown_WhatHasArrived(t *testing.T) {
 			t.Parallel()
 			srv, dial := startNetwork(t, network, Config{lastReadWait: time.Second})
 			busy, goOn := make(chan struct{}), make(chan struct{})
-			srv.table.byName["echo"].run = func(c *call) error { close(busy); <-goOn; c.out.ok(); return nil }
+			srv.table.byName["echo"].run = func(c *call) error { close(busy); <-goOn; c.out.OK(); return nil }
 			nc, r := dial()
 			say(t, nc, "ECHO x\r\n")
 			<-busy // nothing is read any more

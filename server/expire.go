@@ -3,6 +3,7 @@ package server
 import (
 	"math"
 
+	"github.com/sessiond/sessiond/server/resp"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -18,7 +19,7 @@ const (
 // the multiplication or the addition would overflow: EXPIRE's rule. The result may be
 // ttl.Never or less, which means the epoch or before, and is then in the past.
 func (unit timeUnit) instant(arg []byte, base ttl.Instant, command string) (ttl.Instant, error) {
-	n, ok := parseInt(arg)
+	n, ok := resp.ParseInt(arg)
 	if !ok {
 		return 0, errNotInteger
 	}
@@ -45,7 +46,7 @@ func (e expiry) deadline(now ttl.Instant, command string) (ttl.Instant, error) {
 	if e.arg == nil {
 		return ttl.Never, nil
 	}
-	if n, ok := parseInt(e.arg); ok && n <= 0 {
+	if n, ok := resp.ParseInt(e.arg); ok && n <= 0 {
 		return 0, errInvalidExpire(command)
 	}
 	if e.absolute {

@@ -3,6 +3,8 @@ package server
 import (
 	"slices"
 	"strings"
+
+	"github.com/sessiond/sessiond/server/resp"
 )
 
 // foreignCommands are the commands of Redis 7.0 that are not served here, for COMMAND GETKEYS: a
@@ -139,7 +141,7 @@ func counted(i int, access string) keyPlace {
 		if i >= len(args) {
 			return -1, 0, 1, access
 		}
-		n, ok := parseInt(args[i])
+		n, ok := resp.ParseInt(args[i])
 		if !ok || n < 1 || n >= int64(len(args)) {
 			return -1, 0, 1, access
 		}

@@ -66,7 +66,7 @@ var errEncrypted = errors.New("TLS on a port that is not encrypted")
 // taken for an inline command it would wait for the end of its line.
 func (c *conn) refuseTLS() error {
 	const handshakeRecord, version = 0x16, 0x03
-	b := c.in.buf[c.in.start:c.in.end]
+	b := c.in.Buffered()
 	if len(b) < 2 || b[0] != handshakeRecord || b[1] != version {
 		return nil
 	}

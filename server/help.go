@@ -23,9 +23,9 @@ func runHelp(c *call) error {
 		lines = append(lines, usage, "    "+sub.summary)
 	}
 	lines = append(lines, "HELP", "    Prints this help.")
-	c.out.array(len(lines))
+	c.out.Array(len(lines))
 	for _, line := range lines {
-		c.out.simple(line)
+		c.out.Simple(line)
 	}
 	return nil
 }

@@ -95,7 +95,7 @@ func TestServer_ClientMemory(t *testing.T) {
 				crowd = append(crowd, nc)
 			}
 			poll(t, "clients are cut", func() bool { return srv.stats.queryLimit.Load()+srv.stats.outputLimit.Load() >= 4*most-most-2 })
-			if left := srv.members.left.Load(); left < 0 || left > memory {
+			if left := srv.authenticated.left.Load(); left < 0 || left > memory {
 				t.Errorf("%d bytes are left of %d", left, memory)
 			}
 			if _, err := io.WriteString(member, "PING\r\n"); err != nil {
@@ -105,7 +105,7 @@ func TestServer_ClientMemory(t *testing.T) {
 			for _, nc := range crowd {
 				_ = nc.Close()
 			}
-			poll(t, "everything is given back", func() bool { return srv.members.left.Load() == memory })
+			poll(t, "everything is given back", func() bool { return srv.authenticated.left.Load() == memory })
 		})
 	}
 }

@@ -73,7 +73,7 @@ func runInfo(c *call) error {
 			return err
 		}
 	}
-	c.out.verbatim(t.text.String())
+	c.out.Verbatim(t.text.String())
 	return nil
 }
 

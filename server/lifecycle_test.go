@@ -153,7 +153,7 @@ func TestConn_GivesBuffersBack(t *testing.T) {
 	srv, addr := startServer(t, ttl.NewManual(1), Config{})
 	nc, r := dialServer(t, addr)
 	var held *conn
-	srv.table.byName["echo"].run = func(c *call) error { held = c.conn; c.out.ok(); return nil }
+	srv.table.byName["echo"].run = func(c *call) error { held = c.conn; c.out.OK(); return nil }
 	value := strings.Repeat("v", 8<<20)
 	fmt.Fprintf(nc, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n%s\r\n", len(value), value)
 	expectLine(t, r, "+OK")
@@ -169,7 +169,7 @@ func TestConn_GivesBuffersBack(t *testing.T) {
 	if err := srv.Shutdown(context.Background()); err != nil { // nobody changes the buffers after it
 		t.Fatal(err)
 	}
-	if got := len(held.in.buf) + cap(held.out.b); got > 16<<10 {
+	if got := held.in.Size() + cap(held.out.Bytes()); got > 16<<10 {
 		t.Errorf("an idle connection holds %d bytes of buffers after a value of 8 MiB", got)
 	}
 }

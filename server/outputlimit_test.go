@@ -102,7 +102,7 @@ func startSlowClient(t *testing.T, limits string) *slowClient {
 	})
 	ours, theirs := net.Pipe()
 	c.Conn = theirs
-	c.srv.welcome(ours)
+	c.srv.accept(ours)
 	c.send("set", "k", strings.Repeat("x", slowValue))
 	c.take(len("+OK\r\n"))
 	return c

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sessiond/sessiond/server/resp"
 )
 
 // parameter is one name of CONFIG.
@@ -243,7 +245,7 @@ func fixed(value string) func(Settings) string {
 
 // parseSetting reads an integer between low and high.
 func parseSetting(value []byte, low, high int64) (int64, error) {
-	n, ok := parseInt(value)
+	n, ok := resp.ParseInt(value)
 	if !ok {
 		return 0, settingError("argument couldn't be parsed into an integer")
 	}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sessiond/sessiond/server/resp"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -163,7 +164,7 @@ func parsePause(args [][]byte, now ttl.Instant) (until ttl.Instant, all bool, er
 			return 0, false, errPauseMode
 		}
 	}
-	ms, ok := parseInt(args[0])
+	ms, ok := resp.ParseInt(args[0])
 	switch {
 	case !ok:
 		return 0, false, errPauseTimeout
@@ -185,13 +186,13 @@ func runClientPause(c *call) error {
 		return err
 	}
 	c.srv.pause.begin(c.srv.stopped, now, until, all)
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
 func runClientUnpause(c *call) error {
 	c.srv.pause.end()
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -205,9 +206,9 @@ func runClientUnblock(c *call) error {
 	case len(c.args) == 4 && !c.is(3, "TIMEOUT") && !c.is(3, "ERROR"):
 		return errUnblockReason
 	}
-	if _, ok := parseInt(c.args[2]); !ok {
+	if _, ok := resp.ParseInt(c.args[2]); !ok {
 		return errNotInteger
 	}
-	c.out.integer(0)
+	c.out.Int(0)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/sessiond/sessiond/server/resp"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -26,7 +27,7 @@ func (c *conn) fill() error {
 		if b != c.srv.settings.bounds() {
 			continue // whoever changed them woke up those who waited, and we did not yet
 		}
-		err := c.in.fill()
+		err := c.in.Fill()
 		if c.wasWoken(err) {
 			silent = c.srv.keyspace.Now().Sub(ttl.Instant(c.lastUsed.Load()))
 			continue
@@ -64,9 +65,9 @@ func (c *conn) noteRead(err error) {
 	c.lastUsed.Store(int64(now))
 	c.srv.stats.sample(now) // before what arrived is counted: it has not waited since the last sample
 	if err == nil {
-		c.srv.stats.totals.received.Add(int64(c.in.lastRead))
+		c.srv.stats.totals.received.Add(int64(c.in.LastRead()))
 	}
-	if errors.Is(err, errQueryLimit) || errors.Is(err, errClientMemory) {
+	if errors.Is(err, resp.ErrQueryLimit) || errors.Is(err, resp.ErrMemory) {
 		c.srv.log.Warn("client closed: its command is too large", "client", c.id, "err", err)
 		c.srv.stats.queryLimit.Add(1)
 	}

@@ -2,7 +2,7 @@
 //
 // The way of a command from the wire to the disk and back:
 //
-//	frames.next        cuts the bytes that arrived into complete, bounded commands
+//	resp.Reader        cuts the bytes that arrived into complete, bounded commands
 //	conn.dispatch      finds the row in the table, asks the gates, queues or runs it
 //	conn.execute       opens the transaction the row asks for and calls the handler
 //	runX (cmd_*.go)    parses, reads, decides, writes, and appends its reply
@@ -69,27 +69,27 @@ var ErrServerClosed = errors.New("server closed")
 
 // Server answers clients. Create it with New. It is safe for concurrent use.
 type Server struct {
-	keyspace  *storage.Keyspace
-	databases int
-	settings  *settings
-	table     *table
-	acl       *acl
-	stats     *stats
-	log       *slog.Logger
-	logLevel  *slog.LevelVar // nil if it is not ours to change
-	version   string
-	backup    func(context.Context) error
-	stop      func()
-	runID     string
-	stopped   context.Context // ends with Shutdown or Close
-	stopWaits context.CancelFunc
-	strangers *budget // buffers of clients that have not logged in
-	members   *budget // large buffers of those that have
-	replies   replyBuffers
-	pause     pause
-	sockets   int // clients there are files for
-	started   ttl.Instant
-	loginTime time.Duration
+	keyspace      *storage.Keyspace
+	databases     int
+	settings      *settings
+	table         *table
+	acl           *acl
+	stats         *stats
+	log           *slog.Logger
+	logLevel      *slog.LevelVar // nil if it is not ours to change
+	version       string
+	backup        func(context.Context) error
+	stop          func()
+	runID         string
+	stopped       context.Context // ends with Shutdown or Close
+	stopWaits     context.CancelFunc
+	preAuth       *budget // buffers of clients that have not logged in
+	authenticated *budget // large buffers of those that have
+	replies       replyBuffers
+	pause         pause
+	sockets       int // clients there are files for
+	started       ttl.Instant
+	loginTime     time.Duration
 
 	lastReadWait  time.Duration
 	failedLogins  failedLogins
@@ -109,22 +109,22 @@ type Server struct {
 // New returns a server that does not listen yet.
 func New(config Config) *Server {
 	s := &Server{
-		keyspace:  config.Keyspace,
-		databases: config.Databases,
-		table:     newTable(),
-		log:       config.Logger,
-		logLevel:  config.LogLevel,
-		version:   config.Version,
-		backup:    config.Backup,
-		stop:      config.Stop,
-		runID:     newRunID(),
-		strangers: newBudget(strangersBuffer),
-		members:   newBudget(cmp.Or(config.clientMemory, clientsBuffer)),
-		sockets:   socketLimit(openFiles()),
-		started:   config.Keyspace.Now(),
-		loginTime: cmp.Or(config.loginTime, loginTime),
-		listeners: map[net.Listener]struct{}{},
-		conns:     map[int64]*conn{},
+		keyspace:      config.Keyspace,
+		databases:     config.Databases,
+		table:         newTable(),
+		log:           config.Logger,
+		logLevel:      config.LogLevel,
+		version:       config.Version,
+		backup:        config.Backup,
+		stop:          config.Stop,
+		runID:         newRunID(),
+		preAuth:       newBudget(preAuthBuffer),
+		authenticated: newBudget(cmp.Or(config.clientMemory, clientsBuffer)),
+		sockets:       socketLimit(openFiles()),
+		started:       config.Keyspace.Now(),
+		loginTime:     cmp.Or(config.loginTime, loginTime),
+		listeners:     map[net.Listener]struct{}{},
+		conns:         map[int64]*conn{},
 	}
 	s.lastReadWait = cmp.Or(config.lastReadWait, lastReadWait)
 	if s.databases == 0 {
@@ -164,7 +164,7 @@ func (s *Server) Serve(ln net.Listener) error {
 		switch {
 		case err == nil:
 			rest.reset()
-			s.welcome(nc)
+			s.accept(nc)
 		case s.quit.Load():
 			return ErrServerClosed
 		case errors.Is(err, net.ErrClosed):
@@ -175,8 +175,8 @@ func (s *Server) Serve(ln net.Listener) error {
 	}
 }
 
-// welcome starts serving a connection, or turns it away.
-func (s *Server) welcome(nc net.Conn) {
+// accept starts serving a connection, or turns it away.
+func (s *Server) accept(nc net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

@@ -129,7 +129,7 @@ func converseAll(t *testing.T, lines [][]string) {
 		Logger:   slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	server, client := net.Pipe()
-	srv.welcome(server)
+	srv.accept(server)
 	defer client.Close()
 	if err := client.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
@@ -257,8 +257,8 @@ func FuzzConfigSet(f *testing.F) {
 			t.Errorf("%s %q is told as %q, which is not taken: %v", name, value, told, err)
 		}
 		b := s.bounds()
-		if now.MaxClients < 1 || b.idle < 0 || b.frames.bulk < 1<<20 || b.frames.bulk > 512<<20 ||
-			b.frames.query < 1<<20 || b.frames.query > math.MaxInt32 || b.output.hard < leastOutput || b.output.soft < leastOutput || b.output.softTime < 0 {
+		if now.MaxClients < 1 || b.idle < 0 || b.input.Bulk < 1<<20 || b.input.Bulk > 512<<20 ||
+			b.input.Query < 1<<20 || b.input.Query > math.MaxInt32 || b.output.hard < leastOutput || b.output.soft < leastOutput || b.output.softTime < 0 {
 			t.Errorf("%s %q leads to %+v", name, value, now)
 		}
 	})

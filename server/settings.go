@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sessiond/sessiond/server/resp"
 )
 
 // Settings are the directives of redis.conf that a Server works with or tells about.
@@ -117,7 +119,7 @@ func (s *settings) maxBulk() int {
 // bounds are the settings a connection looks at before it waits for its client.
 type bounds struct {
 	idle   time.Duration
-	frames frameLimits
+	input  resp.Limits
 	output outputBounds
 }
 
@@ -128,7 +130,7 @@ func (s *settings) bounds() bounds { return *s.current.Load() }
 func (s *settings) publish() {
 	s.current.Store(&bounds{
 		idle:   s.now.IdleTimeout,
-		frames: frameLimits{bulk: s.now.MaxBulk, query: s.now.QueryBuffer},
+		input:  resp.Limits{Bulk: s.now.MaxBulk, Query: s.now.QueryBuffer},
 		output: s.now.OutputLimits.bounds(),
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+
+	"github.com/sessiond/sessiond/server/resp"
 )
 
 // argument is one argument of a command, as COMMAND DOCS describes it.
@@ -187,7 +189,7 @@ func (cmd *command) arguments() ([]argument, error) {
 }
 
 // describe appends the argument in the form of COMMAND DOCS.
-func (a *argument) describe(w *reply) {
+func (a *argument) describe(w *resp.Writer) {
 	fields := 2
 	for _, present := range []bool{
 		a.kind == "key", a.token != "", a.optional || a.multiple, len(a.parts) > 0,
@@ -196,25 +198,25 @@ func (a *argument) describe(w *reply) {
 			fields++
 		}
 	}
-	w.dict(fields)
-	w.bulkString("name")
-	w.bulkString(a.name)
-	w.bulkString("type")
-	w.bulkString(a.kind)
+	w.Map(fields)
+	w.BulkString("name")
+	w.BulkString(a.name)
+	w.BulkString("type")
+	w.BulkString(a.kind)
 	if a.kind == "key" {
-		w.bulkString("key_spec_index")
-		w.integer(int64(a.keySpec))
+		w.BulkString("key_spec_index")
+		w.Int(int64(a.keySpec))
 	}
 	if a.token != "" {
-		w.bulkString("token")
-		w.bulkString(a.token)
+		w.BulkString("token")
+		w.BulkString(a.token)
 	}
 	if flags := a.flags(); len(flags) > 0 {
-		w.bulkString("flags")
-		w.words(flags)
+		w.BulkString("flags")
+		w.SimpleSet(flags)
 	}
 	if len(a.parts) > 0 {
-		w.bulkString("arguments")
+		w.BulkString("arguments")
 		describeArguments(w, a.parts)
 	}
 }
@@ -230,8 +232,8 @@ func (a *argument) flags() []string {
 	return flags
 }
 
-func describeArguments(w *reply, list []argument) {
-	w.array(len(list))
+func describeArguments(w *resp.Writer, list []argument) {
+	w.Array(len(list))
 	for i := range list {
 		list[i].describe(w)
 	}

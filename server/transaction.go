@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/sessiond/sessiond/server/resp"
 	"github.com/sessiond/sessiond/storage"
 )
 
@@ -79,7 +80,7 @@ func runMulti(c *call) error {
 		return errNestedMulti
 	}
 	c.transaction.open = true
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -88,7 +89,7 @@ func runDiscard(c *call) error {
 		return errDiscardNoMulti
 	}
 	c.resetTransaction()
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -96,7 +97,7 @@ func runUnwatch(c *call) error {
 	if c.tx == nil { // inside EXEC the keys are forgotten already
 		c.resetTransaction() // outside MULTI nothing is queued
 	}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -128,7 +129,7 @@ func runWatch(c *call) error {
 	for i, mark := range marks {
 		c.watch(scope.Keys[i], mark)
 	}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -163,9 +164,10 @@ func runExec(c *call) error {
 	if err != nil {
 		return err
 	}
-	begin, db, user := len(c.out.b), c.db, c.user
+	begin, db, user := c.out.Len(), c.db, c.user
 	err = c.transact(scope, update, func(tx *storage.Tx) error {
-		c.out.b, c.lookups = c.out.b[:begin], lookups{}
+		c.out.Truncate(begin)
+		c.lookups = lookups{}
 		c.db, c.user = db, user
 		if err := t.watched.unchanged(tx); err != nil {
 			return err
@@ -173,7 +175,7 @@ func runExec(c *call) error {
 		return c.runQueue(&t, tx)
 	})
 	if errors.Is(err, errChanged) {
-		c.out.nullArray()
+		c.out.NullArray()
 		return nil
 	}
 	if err != nil {
@@ -183,20 +185,20 @@ func runExec(c *call) error {
 }
 
 func (c *call) runQueue(t *transaction, tx *storage.Tx) error {
-	c.out.array(len(t.queued))
+	c.out.Array(len(t.queued))
 	for _, q := range t.queued {
-		begin := len(c.out.b)
+		begin := c.out.Len()
 		if err := c.permitQueued(q); err != nil {
 			c.srv.stats.rejected(q.cmd)
-			c.out.fail(c.replyTo(err))
+			c.out.Error(string(c.replyTo(err)))
 			continue
 		}
 		err := q.cmd.run(&call{conn: c.conn, cmd: q.cmd, args: q.args, tx: tx})
 		c.called(q.cmd, err)
 		switch {
-		case !c.out.fits(0):
+		case !c.out.Fits(0):
 			return errOutputLimit
-		case tx.Written() > maxWritten*c.in.limits.bulk:
+		case tx.Written() > maxWritten*c.in.Limits.Bulk:
 			return errExecSize
 		case err == nil:
 			continue
@@ -205,8 +207,8 @@ func (c *call) runQueue(t *transaction, tx *storage.Tx) error {
 		if !errors.As(err, &reply) && !errors.Is(err, storage.ErrWrongKind) {
 			return err
 		}
-		c.out.b = c.out.b[:begin]
-		c.out.fail(c.replyTo(err))
+		c.out.Truncate(begin)
+		c.out.Error(string(c.replyTo(err)))
 	}
 	return nil
 }
@@ -244,7 +246,7 @@ func (c *call) execScope(t *transaction) (scope storage.Scope, update bool, err 
 
 // parseDB reads the index of a database, below databases.
 func parseDB(arg []byte, databases int) (int, error) {
-	n, ok := parseInt(arg)
+	n, ok := resp.ParseInt(arg)
 	switch {
 	case !ok:
 		return 0, errNotInteger

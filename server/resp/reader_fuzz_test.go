@@ -1,4 +1,4 @@
-package server
+package resp
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 )
 
 // plainReader reads a stream that has arrived as a whole. It is written from the protocol,
-// one argument after the other, and shares no code with frames.
+// one argument after the other, and shares no code with Reader.
 type plainReader struct {
 	rest     string
 	loggedIn bool
@@ -154,7 +154,7 @@ func cutPlainly(loggedIn bool, stream string) (c cut) {
 	for {
 		words, violation, done := r.command()
 		if violation != "" {
-			c.err = protocolError(violation)
+			c.err = ProtocolError(violation)
 		}
 		if done || violation != "" {
 			return c
@@ -165,9 +165,9 @@ func cutPlainly(loggedIn bool, stream string) (c cut) {
 	}
 }
 
-// FuzzFrames_Plain checks that, however the bytes are split, the commands and the violation
-// are those a reader finds that sees all of them at once and shares no code with frames.
-func FuzzFrames_Plain(f *testing.F) {
+// FuzzReader_Plain checks that, however the bytes are split, the commands and the violation
+// are those a reader finds that sees all of them at once and shares no code with Reader.
+func FuzzReader_Plain(f *testing.F) {
 	for _, stream := range []string{
 		"*2\r\n$3\r\nGET\r\n$1\r\nk\r\nping\r\n*0\r\n*-1\r\n", "*1\r\n$9223372036854775807\r\n\r\n", "*1\r\n$-1\r\n",
 		"get \"a\\x41\\n\" 'b\\''\n\n*1\r\n$1\r\na\r\n", "*11\r\n$1\r\n", "*1\rX$4\rXpingXX*", "*3\r\n$0\r\n\r\n$1\r\n\n\r\n$2\r\n*1\r\n",

@@ -1,4 +1,4 @@
-package server
+package resp
 
 import (
 	"strings"
@@ -21,26 +21,26 @@ func (e *endless) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// BenchmarkFrames is the cost of cutting one pipelined GET out of the stream. It must not
+// BenchmarkReader is the cost of cutting one pipelined GET out of the stream. It must not
 // allocate.
-func BenchmarkFrames(b *testing.B) { benchFrames(b, strings.Repeat(oneGet, 16)) }
+func BenchmarkReader(b *testing.B) { benchReader(b, strings.Repeat(oneGet, 16)) }
 
-// BenchmarkFrames_ManyArguments is the cost of one command of 200,000 arguments.
-func BenchmarkFrames_ManyArguments(b *testing.B) {
-	benchFrames(b, encode(strings.Fields("MGET"+strings.Repeat(" key", 200_000))))
+// BenchmarkReader_ManyArguments is the cost of one command of 200,000 arguments.
+func BenchmarkReader_ManyArguments(b *testing.B) {
+	benchReader(b, encode(strings.Fields("MGET"+strings.Repeat(" key", 200_000))))
 }
 
-// benchFrames cuts the commands out of a stream that repeats data.
-func benchFrames(b *testing.B, data string) {
-	f := newFrames(&endless{data: data})
+// benchReader cuts the commands out of a stream that repeats data.
+func benchReader(b *testing.B, data string) {
+	f := newReader(&endless{data: data})
 	f.loggedIn = true
 	b.ReportAllocs()
 	for b.Loop() {
 		for {
-			if _, err := f.next(); err == nil {
+			if _, err := f.Next(); err == nil {
 				break
 			}
-			if err := f.fill(); err != nil {
+			if err := f.Fill(); err != nil {
 				b.Fatal(err)
 			}
 		}

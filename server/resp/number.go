@@ -1,11 +1,14 @@
-package server
+package resp
 
 import "math"
 
-// parseInt reads a 64-bit integer as strictly as Redis does: no sign but '-', no leading
+// maxDigits is how many bytes a number may have on the wire.
+const maxDigits = 20
+
+// ParseInt reads a 64-bit integer as strictly as Redis does: no sign but '-', no leading
 // zeros, no blanks, no "-0".
-func parseInt(b []byte) (n int64, ok bool) {
-	if len(b) == 0 || len(b) > maxHeaderDigits {
+func ParseInt(b []byte) (n int64, ok bool) {
+	if len(b) == 0 || len(b) > maxDigits {
 		return 0, false
 	}
 	negative := b[0] == '-'
