@@ -45,6 +45,10 @@ func (l *Log) remap(from, to *segment) {
 	}
 }
 
+// mappedMost is up to how many bytes are copied into a mapping. The kernel meets each page that is
+// touched there for the first time one by one, which for many pages takes longer than one system call.
+const mappedMost = 16 << 10
+
 // addDirect is add for a current segment that is mapped, where nothing waits to be written.
 func (l *Log) addDirect(frame []byte, sum uint32) (end LSN, err error) {
 	n := padded(len(frame))
@@ -64,9 +68,9 @@ func (l *Log) addDirect(frame []byte, sum uint32) (end LSN, err error) {
 	return l.at, nil
 }
 
-// write writes b to the segment.
+// write writes b to the segment. What is written in one way is seen in the other at once.
 func (s *segment) write(b []byte, at LSN) error {
-	if s.mapped != nil {
+	if s.mapped != nil && len(b) <= mappedMost {
 		return s.touch(func(all []byte) { copy(all[s.offset(at):], b) })
 	}
 	_, err := s.file.WriteAt(b, s.offset(at))

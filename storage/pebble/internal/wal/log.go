@@ -152,7 +152,7 @@ func (l *Log) fits(n int) bool {
 
 // add puts a frame that fits behind the others. mu is held.
 func (l *Log) add(frame []byte, sum uint32) (end LSN, err error) {
-	if l.current.mapped != nil && l.Written() == l.at { // nothing waits and nothing is on its way
+	if l.current.mapped != nil && len(frame) <= mappedMost && l.Written() == l.at { // nothing waits or is on its way
 		return l.addDirect(frame, sum)
 	}
 	begin := len(l.pending)
