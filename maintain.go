@@ -6,8 +6,49 @@ import (
 	"path/filepath"
 
 	"github.com/sessiond/sessiond/internal/paths"
+	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble"
 )
+
+// Found is what Open found.
+type Found struct {
+	// Dir is the folder as an absolute path: a relative one, given from another working
+	// folder, leads to another store.
+	Dir string
+	// New says that there was no store in Dir, so that Open made it.
+	New bool
+	// Sessions is how many sessions the databases had, all of them together. Those whose
+	// deadline has passed and which are not removed yet are among them.
+	Sessions int64
+}
+
+// Found returns what Open found, which does not change later.
+func (s *Store) Found() Found { return s.found }
+
+// creator is an engine that knows whether it made its store.
+type creator interface {
+	Created() bool
+}
+
+// look fills in what the Store found.
+func (s *Store) look() error {
+	s.found.Dir = s.dir
+	if engine, ok := s.engine.(creator); ok {
+		s.found.New = engine.Created()
+	}
+	_, err := s.keyspace.View(context.Background(), storage.Scope{}, func(tx *storage.Tx) error {
+		s.found.Sessions = 0 // it may be the second attempt
+		for db := range s.options.Databases {
+			count, err := tx.Len(db)
+			if err != nil {
+				return err
+			}
+			s.found.Sessions += count.Records
+		}
+		return nil
+	})
+	return err
+}
 
 // What Backup and Restore take and return.
 type (
@@ -95,4 +136,49 @@ func Restore(ctx context.Context, from, dir string, options RestoreOptions) (Bac
 		return BackupReport{}, err
 	}
 	return pebble.Restore(ctx, from, dir, options)
+}
+
+// What Check and Repair take and return.
+type (
+	// CheckOptions changes how Check reads. The zero value is ready to use.
+	CheckOptions = pebble.CheckOptions
+	// CheckReport is what Check found.
+	CheckReport = pebble.CheckReport
+	// Problem is one thing that is wrong with a folder. It names no session.
+	Problem = pebble.Problem
+	// DatabaseSessions is how many sessions a database has.
+	DatabaseSessions = pebble.DatabaseSessions
+)
+
+// Check reads the whole folder dir, of a Store that is not open or of a backup, which it does
+// not change, and says what is damaged. Damage is no error: an error says that it could not look.
+func Check(ctx context.Context, dir string, options CheckOptions) (CheckReport, error) {
+	if err := paths.Absolute(&dir); err != nil {
+		return CheckReport{}, err
+	}
+	return pebble.Check(ctx, dir, options)
+}
+
+// What Repair takes and returns, beside a Problem.
+type (
+	// RepairOptions changes how Repair works. The zero value is ready to use.
+	RepairOptions = pebble.RepairOptions
+	// RepairReport says what Repair saved and what it gave up.
+	RepairReport = pebble.RepairReport
+	// RepairedDatabase is how much of a database was saved.
+	RepairedDatabase = pebble.RepairedDatabase
+)
+
+// ErrManifest is returned by Repair if nobody knows any more which files of the folder are
+// in use: see pebble.ErrManifest.
+var ErrManifest = pebble.ErrManifest
+
+// Repair saves what can be read of the folder dir, which it does not change and which no
+// Store may have open, into a new one, which must be absent or empty. It gives up rather
+// than bring back a session that was ended: see pebble.Repair.
+func Repair(ctx context.Context, dir, to string, options RepairOptions) (RepairReport, error) {
+	if err := paths.Absolute(&dir, &to); err != nil {
+		return RepairReport{}, err
+	}
+	return pebble.Repair(ctx, dir, to, options)
 }
