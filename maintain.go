@@ -3,11 +3,13 @@ package sessiond
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
 
 	"github.com/sessiond/sessiond/internal/paths"
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble"
+	"github.com/sessiond/sessiond/ttl"
 )
 
 // Found is what Open found.
@@ -50,15 +52,34 @@ func (s *Store) look() error {
 	return err
 }
 
-// What Backup and Restore take and return.
-type (
-	// BackupReport describes a copy that Backup made or Restore brought back.
-	BackupReport = pebble.BackupReport
-	// BackupOptions changes how Backup works. The zero value is ready to use.
-	BackupOptions = pebble.BackupOptions
-	// RestoreOptions changes how Restore works. The zero value is ready to use.
-	RestoreOptions = pebble.RestoreOptions
-)
+// BackupReport describes a copy that Backup made or Restore brought back. A server sends it to
+// sessiond backup as JSON, so the names of its fields must stay.
+type BackupReport struct {
+	// Made is the instant of the copy. It holds every change that was acknowledged before, and
+	// perhaps a few later ones, each with all that came before it.
+	Made ttl.Instant
+	// Records is the number of sessions by database, without the empty ones. Restore counts
+	// those of the copy, Backup those that the Store had when the copying began.
+	Records map[int]int64
+	// Bytes is the size of the copy, and Copied is how many of them had to be written. The
+	// rest is shared with the Store or with the earlier copy.
+	Bytes, Copied int64
+}
+
+// BackupOptions changes how Backup works. The zero value is ready to use.
+type BackupOptions struct {
+	// Progress is called with the bytes that the copy has so far, shared ones included, and
+	// with those it will have. One goroutine calls it. At the end both are equal. Nil does
+	// nothing.
+	Progress func(done, total int64)
+}
+
+// RestoreOptions changes how Restore works. The zero value is ready to use.
+type RestoreOptions struct {
+	// Progress is called with the bytes copied so far and with their total, and then, beginning
+	// at 0 again, with those of the copy that were read, as by Check. Nil does nothing.
+	Progress func(done, total int64)
+}
 
 // Errors of Backup and Restore to compare with errors.Is.
 var (
@@ -92,17 +113,17 @@ func (s *Store) Backup(ctx context.Context, to string, options BackupOptions) (B
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.open, cancel)()
-	report, err := engine.Backup(ctx, to, options)
+	report, err := engine.Backup(ctx, to, pebble.BackupOptions(options))
 	if err != nil {
 		return BackupReport{}, err
 	}
 	s.options.Logger.Info("a backup was made", "dir", to, "bytes", report.Bytes, "copied", report.Copied)
-	return report, nil
+	return BackupReport(report), nil
 }
 
 // backuper is an engine that can be copied while it works.
 type backuper interface {
-	Backup(ctx context.Context, dir string, opts BackupOptions) (BackupReport, error)
+	Backup(ctx context.Context, dir string, opts pebble.BackupOptions) (pebble.BackupReport, error)
 }
 
 // save is what SAVE and BGSAVE do.
@@ -120,9 +141,10 @@ func Backup(ctx context.Context, dir, to string, options Options, backup BackupO
 	if err := paths.Absolute(&dir, &to); err != nil {
 		return BackupReport{}, err
 	}
-	return pebble.BackupClosed(ctx, dir, to, pebble.Options{
+	report, err := pebble.BackupClosed(ctx, dir, to, pebble.Options{
 		Clock: options.Clock, Logger: options.Logger, OnFailure: options.OnFailure,
-	}, backup)
+	}, pebble.BackupOptions(backup))
+	return BackupReport(report), err
 }
 
 // Restore makes a folder for Open out of the backup in the folder from, which it does not
@@ -135,20 +157,54 @@ func Restore(ctx context.Context, from, dir string, options RestoreOptions) (Bac
 	if err := paths.Absolute(&from, &dir); err != nil {
 		return BackupReport{}, err
 	}
-	return pebble.Restore(ctx, from, dir, options)
+	report, err := pebble.Restore(ctx, from, dir, pebble.RestoreOptions{Progress: options.Progress})
+	return BackupReport(report), err
 }
 
-// What Check and Repair take and return.
-type (
-	// CheckOptions changes how Check reads. The zero value is ready to use.
-	CheckOptions = pebble.CheckOptions
-	// CheckReport is what Check found.
-	CheckReport = pebble.CheckReport
-	// Problem is one thing that is wrong with a folder. It names no session.
-	Problem = pebble.Problem
-	// DatabaseSessions is how many sessions a database has.
-	DatabaseSessions = pebble.DatabaseSessions
-)
+// CheckOptions changes how Check reads. The zero value is ready to use.
+type CheckOptions struct {
+	// Progress is called from time to time, by one goroutine after the other, with the bytes
+	// that were read so far and with their total. The total is an estimate; at the end both are
+	// equal. Nil does nothing.
+	Progress func(done, total int64)
+}
+
+// CheckReport is what Check found.
+type CheckReport struct {
+	// Made is the instant of the backup that was checked, ttl.Never if it was a store.
+	Made ttl.Instant
+	// Databases are those that have sessions, in order.
+	Databases []DatabaseSessions
+	// Tables is the number of files with sessions, and Bytes is their size.
+	Tables int
+	Bytes  int64
+	// Changes is the number of changes that the log has and the tables do not have yet.
+	// LogBytes is the size of the log that holds them.
+	Changes  int
+	LogBytes int64
+	// Problems are the first hundred of each kind, and then a line that counts the others.
+	Problems []Problem
+	// Damage is the number of problems, those that are only counted among them.
+	Damage int
+}
+
+// DatabaseSessions is how many sessions a database has. Those whose deadline has passed and
+// which are not removed yet are among them.
+type DatabaseSessions struct {
+	Database int
+	Sessions int64
+}
+
+// Problem is one thing that is wrong with a folder. It names no session: a record appears by its
+// database and the position that the hash of its key gives it, in hex.
+type Problem struct {
+	Where  string // the file, or the kind of record and its position
+	What   string // what is wrong with it and what that means
+	Advice string // what to do
+}
+
+// String returns the problem as one line.
+func (p Problem) String() string { return pebble.Problem(p).String() }
 
 // Check reads the whole folder dir, of a Store that is not open or of a backup, which it does
 // not change, and says what is damaged. Damage is no error: an error says that it could not look.
@@ -156,29 +212,95 @@ func Check(ctx context.Context, dir string, options CheckOptions) (CheckReport, 
 	if err := paths.Absolute(&dir); err != nil {
 		return CheckReport{}, err
 	}
-	return pebble.Check(ctx, dir, options)
+	report, err := pebble.Check(ctx, dir, pebble.CheckOptions{Progress: options.Progress})
+	return checkReport(report), err
 }
 
-// What Repair takes and returns, beside a Problem.
-type (
-	// RepairOptions changes how Repair works. The zero value is ready to use.
-	RepairOptions = pebble.RepairOptions
-	// RepairReport says what Repair saved and what it gave up.
-	RepairReport = pebble.RepairReport
-	// RepairedDatabase is how much of a database was saved.
-	RepairedDatabase = pebble.RepairedDatabase
-)
+// RepairOptions changes how Repair works. The zero value is ready to use.
+type RepairOptions struct {
+	// Progress is called as CheckOptions.Progress is, first for the reading of the old folder
+	// and then, beginning at 0 again, for the check of the new one.
+	Progress func(done, total int64)
+	// Logger receives what goes wrong with the new folder. Nil means slog.Default.
+	Logger *slog.Logger
+}
 
-// ErrManifest is returned by Repair if nobody knows any more which files of the folder are
-// in use: see pebble.ErrManifest.
+// RepairReport says what Repair saved and what it gave up.
+type RepairReport struct {
+	// Databases are those that had sessions, or have, in order.
+	Databases []RepairedDatabase
+	// GivenUp is what could not be saved: the first hundred of each kind, and a line that
+	// counts the others. If it is empty the new folder has everything.
+	GivenUp []Problem
+	// Renewed are the parts that were wrong and could be built again from the sessions.
+	Renewed []string
+	// Halves is the number of sessions that were given up although a part of them could be
+	// read.
+	Halves int64
+}
+
+// RepairedDatabase is how much of a database was saved.
+type RepairedDatabase struct {
+	Database int
+	Saved    int64 // sessions that the new folder has
+	Counted  int64 // sessions by the counter of the old folder, -1 if it cannot be read
+}
+
+// ErrManifest is returned by Repair if the list of the files in use, Pebble's MANIFEST, is lost.
+// Without it nobody knows which files hold sessions that were ended since, and saving those
+// would log people in again. It wraps ErrDamaged.
 var ErrManifest = pebble.ErrManifest
 
 // Repair saves what can be read of the folder dir, which it does not change and which no
-// Store may have open, into a new one, which must be absent or empty. It gives up rather
-// than bring back a session that was ended: see pebble.Repair.
+// Store may have open, into a new one, to, which must be absent or empty. At last it checks the
+// new one.
+//
+// A session is saved with its value and its deadline, or not at all. Where something cannot be
+// read, Repair uses nothing older in its place: no session that was ended comes back, unless
+// the end itself stood in a damaged part of the log, which the report then says. An error
+// leaves a folder that no Open takes for a store.
 func Repair(ctx context.Context, dir, to string, options RepairOptions) (RepairReport, error) {
 	if err := paths.Absolute(&dir, &to); err != nil {
 		return RepairReport{}, err
 	}
-	return pebble.Repair(ctx, dir, to, options)
+	report, err := pebble.Repair(ctx, dir, to, pebble.RepairOptions{Progress: options.Progress, Logger: options.Logger})
+	return repairReport(report), err
+}
+
+// checkReport converts what the engine's Check returns.
+func checkReport(r pebble.CheckReport) CheckReport {
+	return CheckReport{
+		Made:      r.Made,
+		Databases: convert(r.Databases, func(d pebble.DatabaseSessions) DatabaseSessions { return DatabaseSessions(d) }),
+		Tables:    r.Tables,
+		Bytes:     r.Bytes,
+		Changes:   r.Changes,
+		LogBytes:  r.LogBytes,
+		Problems:  convert(r.Problems, problem),
+		Damage:    r.Damage,
+	}
+}
+
+// repairReport converts what the engine's Repair returns.
+func repairReport(r pebble.RepairReport) RepairReport {
+	return RepairReport{
+		Databases: convert(r.Databases, func(d pebble.RepairedDatabase) RepairedDatabase { return RepairedDatabase(d) }),
+		GivenUp:   convert(r.GivenUp, problem),
+		Renewed:   r.Renewed,
+		Halves:    r.Halves,
+	}
+}
+
+func problem(p pebble.Problem) Problem { return Problem(p) }
+
+// convert returns the list with each element converted by one. A nil list stays nil.
+func convert[From, To any](list []From, one func(From) To) []To {
+	if list == nil {
+		return nil
+	}
+	converted := make([]To, len(list))
+	for i, element := range list {
+		converted[i] = one(element)
+	}
+	return converted
 }
