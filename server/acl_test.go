@@ -658,7 +658,7 @@ func BenchmarkACL(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		c := &conn{user: newUser("u", rules)}
+		c := &conn{session: session{user: newUser("u", rules)}}
 		b.Run(bench.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

@@ -37,61 +37,87 @@ const (
 )
 
 // conn is one client. Its goroutine reads commands, runs them one after the other and
-// sends the replies; the fields without a lock belong to that goroutine.
+// sends the replies. The fields belong to that goroutine, but for signals and visible.
 type conn struct {
 	srv    *Server
 	id     int64
 	net    net.Conn
 	socket io.ReadWriter // how net is read and written
+	opened ttl.Instant
+
+	session
+	transaction transaction
+	execution
+
 	in     resp.Reader
 	out    resp.Writer     // replies that were not sent yet
 	output outputBounds    // how many bytes they may be
 	owed   storage.Barrier // what must be safe before they are sent
-	opened ttl.Instant
+	held   shares
+	timing
+	sendFailed bool // the client got a part of what was sent, or nothing
+	closing    bool // the connection closes once the replies are sent
 
-	loggedIn    bool
-	loginBy     time.Time     // when a connection that is not logged in is cut
-	user        *user         // whose rules hold; the default user before login
-	penalty     time.Duration // how long the answer to a failed login has to wait
-	db          int
-	transaction transaction
-	watching    atomic.Pointer[watchlist] // transaction.watched, for SWAPDB of others
-	replies     replyMode
-	closing     bool // close once the replies are sent
-	held        shares
-	readBy      time.Time // the read deadline that is set; zero if there is none
-	writeBy     time.Time // the write deadline that is set
-	readLast    int       // bytes that were read since the server stops
-	readLastBy  time.Time // until when commands may begin to arrive then
-	sendFailed  bool      // the client got a part of what was sent, or nothing
-	noted       connState // what seen has
+	signals
+	visible
+}
 
-	tally   tally   // not in the server's totals yet
-	lookups lookups // of the transaction under way
+// session is what commands change of a connection, beside its transaction, the protocol
+// (out.Proto) and its name (clientInfo). RESET makes it new.
+type session struct {
+	user     *user // whose rules hold; the default user before the login
+	db       int
+	replies  replyMode
+	loggedIn bool
+	loginBy  time.Time     // when a connection that is not logged in is cut
+	penalty  time.Duration // how long the answer to a failed login has to wait
+}
 
-	// The command under way, outside a queue; kept here so that it costs no allocation.
+// execution is the command under way, outside a queue. It is kept in the connection so that it
+// costs no allocation.
+type execution struct {
 	call  call
 	keys  []storage.Key           // its scope
 	begin int                     // where its reply begins
 	step  func(*storage.Tx) error // runStep
 
-	lastCommand atomic.Pointer[command]            // nil before the first, and for one that does not exist
-	lastUsed    atomic.Int64                       // ttl.Instant when bytes arrived
-	isCut       atomic.Bool                        // see cut
-	reads       atomic.Bool                        // commands, after the handshake
-	woken       atomic.Bool                        // see wake
-	unpause     atomic.Pointer[context.CancelFunc] // ends the wait of waitPaused, if there is one
+	lookups lookups // of its transaction
+	tally   tally   // of all commands that the server's totals lack
+}
 
-	mu   sync.Mutex
-	seen clientInfo // what other connections may look at
+// timing is the deadlines that are set on the connection, and what is left for the last reads.
+type timing struct {
+	readBy     time.Time // zero if there is none
+	writeBy    time.Time
+	readLast   int       // bytes that were read since the server stops
+	readLastBy time.Time // until when commands may begin to arrive then
 }
 
 // shares are what a connection has taken of the budgets of the server.
 type shares struct {
-	preAuth       share // commands that have not arrived completely, before login
-	authenticated share // those after it
+	preAuth       share // commands that have not arrived completely, before the login
+	authenticated share // and after it
 	replies       share
-	queued        share // a transaction
+	queued        share // the transaction
+}
+
+// signals are what other goroutines tell the connection.
+type signals struct {
+	isCut   atomic.Bool                        // see cut
+	reads   atomic.Bool                        // the handshake is over, and commands are read
+	woken   atomic.Bool                        // see wake
+	unpause atomic.Pointer[context.CancelFunc] // ends the wait of waitPaused, if there is one
+}
+
+// visible is what other goroutines look at.
+type visible struct {
+	lastCommand atomic.Pointer[command]   // nil before the first, and for one that does not exist
+	lastUsed    atomic.Int64              // ttl.Instant when bytes arrived
+	watching    atomic.Pointer[watchlist] // transaction.watched, for SWAPDB of others
+
+	published connState // the last state that was copied to seen; only the owner looks at it
+	mu        sync.Mutex
+	seen      clientInfo
 }
 
 // clientInfo is the part of a connection that CLIENT LIST shows. Its owner writes it and
@@ -123,7 +149,8 @@ const (
 
 func newConn(srv *Server, id int64, nc net.Conn) *conn {
 	c := &conn{srv: srv, id: id, net: nc, socket: newSocket(nc), opened: srv.keyspace.Now()}
-	c.in = resp.NewReader(c.socket, srv.settings.bounds().input)
+	bounds := srv.settings.bounds()
+	c.in = resp.NewReader(c.socket, bounds.input)
 	c.held = shares{
 		preAuth:       share{of: srv.preAuth},
 		authenticated: share{of: srv.authenticated},
@@ -131,6 +158,7 @@ func newConn(srv *Server, id int64, nc net.Conn) *conn {
 		queued:        share{of: srv.authenticated},
 	}
 	c.in.PreAuth, c.in.Authenticated, c.out.Budget = &c.held.preAuth, &c.held.authenticated, &c.held.replies
+	c.applyBounds(bounds)
 	c.step = c.runStep
 	c.resetState()
 	c.lastUsed.Store(int64(c.opened))
@@ -163,53 +191,67 @@ func (c *conn) setLoggedIn(yes bool) {
 // serve answers the client until it goes, misbehaves, or the server stops.
 func (c *conn) serve() {
 	defer c.close()
-	defer c.letGo()
-	c.applyBounds(c.srv.settings.bounds())
-	if c.handshake() != nil {
-		return
+	defer c.releaseBudgets()
+	err := c.handshake()
+	c.reads.Store(err == nil)
+	for err == nil && !c.closing {
+		var args [][]byte
+		if args, err = c.readCommand(); err == nil {
+			err = c.answer(args)
+		}
 	}
-	c.reads.Store(true)
-	for !c.closing && !c.isCut.Load() {
+	c.finish(err)
+}
+
+// readCommand returns the next command. When it has to wait for the client, because the
+// pipeline is empty, it sends the replies first.
+func (c *conn) readCommand() ([][]byte, error) {
+	for !c.isCut.Load() {
 		args, err := c.in.Next()
-		if errors.Is(err, resp.ErrIncomplete) {
-			if err = c.flush(); err == nil {
-				err = c.fill()
-			}
-			if err == nil {
-				err = c.refuseTLS()
-			}
-		} else if err == nil {
-			if err = c.refuseHTTP(args); err == nil {
-				err = c.waitPaused(args)
-			}
-			if err == nil {
-				c.guardedDispatch(args)
-				err = c.checkBuffers()
-			}
+		if err == nil || !errors.Is(err, resp.ErrIncomplete) {
+			return args, err
 		}
-		if err != nil && !c.tell(err) {
-			return
+		if err := c.flush(); err != nil {
+			return nil, err
+		}
+		if err := c.fill(); err != nil {
+			return nil, err
+		}
+		if err := c.refuseTLS(); err != nil {
+			return nil, err
 		}
 	}
-	if !c.isCut.Load() {
+	return nil, net.ErrClosed
+}
+
+// answer runs one command, unless the connection has to end because of it, and leaves its
+// reply in c.out.
+func (c *conn) answer(args [][]byte) error {
+	if err := c.refuseHTTP(args); err != nil {
+		return err
+	}
+	if err := c.waitPaused(args); err != nil {
+		return err
+	}
+	c.guardedDispatch(args)
+	return c.checkBuffers()
+}
+
+// finish sends the last replies, and an error for a violation of the protocol. When the
+// connection ends because of any other error, nothing more is sent.
+func (c *conn) finish(err error) {
+	var violation resp.ProtocolError
+	if errors.As(err, &violation) {
+		c.out.Error(violation.Error())
+		err = nil
+	}
+	if err == nil && !c.isCut.Load() {
 		_ = c.flush() // the connection is closed next, whatever became of the last reply
 	}
 }
 
-// tell leaves the client of a violation of the protocol an error, after which the connection
-// is closed. Other errors are of interest to nobody.
-func (c *conn) tell(err error) bool {
-	var violation resp.ProtocolError
-	if !errors.As(err, &violation) {
-		return false
-	}
-	c.out.Error(violation.Error())
-	c.closing = true
-	return true
-}
-
-// letGo gives back what the connection has taken of the budgets.
-func (c *conn) letGo() {
+// releaseBudgets gives back what the connection has taken of the budgets.
+func (c *conn) releaseBudgets() {
 	for _, s := range []*share{&c.held.preAuth, &c.held.authenticated, &c.held.replies, &c.held.queued} {
 		s.Hold(0)
 	}
@@ -373,10 +415,10 @@ func (c *conn) noteState() {
 	if c.transaction.open {
 		now.queued = len(c.transaction.queued)
 	}
-	if now == c.noted {
+	if now == c.published {
 		return
 	}
-	c.noted = now
+	c.published = now
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.seen.connState = now

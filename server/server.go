@@ -69,72 +69,96 @@ var ErrServerClosed = errors.New("server closed")
 
 // Server answers clients. Create it with New. It is safe for concurrent use.
 type Server struct {
-	keyspace      *storage.Keyspace
-	databases     int
-	settings      *settings
-	table         *table
-	acl           *acl
-	stats         *stats
-	log           *slog.Logger
-	logLevel      *slog.LevelVar // nil if it is not ours to change
-	version       string
-	backup        func(context.Context) error
-	stop          func()
-	runID         string
-	stopped       context.Context // ends with Shutdown or Close
-	stopWaits     context.CancelFunc
+	keyspace  *storage.Keyspace
+	databases int
+	settings  *settings
+	table     *table
+	acl       *acl
+	stats     *stats
+	log       *slog.Logger
+	logLevel  *slog.LevelVar // nil if it is not ours to change
+	pause     pause
+
+	identity
+	memory
+	saves
+	guards
+	network
+	ending
+}
+
+// identity is what INFO tells of the process.
+type identity struct {
+	version string
+	runID   string
+	started ttl.Instant
+}
+
+// memory is what all connections share of it.
+type memory struct {
 	preAuth       *budget // buffers of clients that have not logged in
 	authenticated *budget // large buffers of those that have
 	replies       replyBuffers
-	pause         pause
-	sockets       int // clients there are files for
-	started       ttl.Instant
-	loginTime     time.Duration
+}
 
-	lastReadWait  time.Duration
+// saves is what SAVE and BGSAVE need.
+type saves struct {
+	backup   func(context.Context) error // nil if there is no copy to make
+	lastSave atomic.Int64                // Unix seconds
+}
+
+// guards keep clients that have not logged in from doing harm.
+type guards struct {
+	loginTime     time.Duration
 	failedLogins  failedLogins
 	httpWarning   warning
 	acceptWarning warning
+}
 
+// network is the clients and where they come from.
+type network struct {
+	sockets   int // clients that the process has files for
 	nextID    atomic.Int64
-	lastSave  atomic.Int64 // Unix seconds
-	quit      atomic.Bool
-	deaf      atomic.Int64 // clients that did not take their replies when it stopped
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	conns     map[int64]*conn
 	running   sync.WaitGroup // connections and background saves
 }
 
+// ending is how the server stops.
+type ending struct {
+	stop         func()          // what SHUTDOWN calls; nil if it is refused
+	stopped      context.Context // ends with Shutdown or Close
+	stopWaits    context.CancelFunc
+	quit         atomic.Bool
+	lastReadWait time.Duration
+	deaf         atomic.Int64 // clients that did not take their replies when the server stopped
+}
+
 // New returns a server that does not listen yet.
 func New(config Config) *Server {
 	s := &Server{
-		keyspace:      config.Keyspace,
-		databases:     config.Databases,
-		table:         newTable(),
-		log:           config.Logger,
-		logLevel:      config.LogLevel,
-		version:       config.Version,
-		backup:        config.Backup,
-		stop:          config.Stop,
-		runID:         newRunID(),
-		preAuth:       newBudget(preAuthBuffer),
-		authenticated: newBudget(cmp.Or(config.clientMemory, clientsBuffer)),
-		sockets:       socketLimit(openFiles()),
-		started:       config.Keyspace.Now(),
-		loginTime:     cmp.Or(config.loginTime, loginTime),
-		listeners:     map[net.Listener]struct{}{},
-		conns:         map[int64]*conn{},
+		keyspace:  config.Keyspace,
+		databases: cmp.Or(config.Databases, 16),
+		table:     newTable(),
+		log:       cmp.Or(config.Logger, slog.Default()),
+		logLevel:  config.LogLevel,
+		identity:  identity{version: config.Version, runID: newRunID(), started: config.Keyspace.Now()},
+		memory: memory{
+			preAuth:       newBudget(preAuthBuffer),
+			authenticated: newBudget(cmp.Or(config.clientMemory, clientsBuffer)),
+		},
+		saves:  saves{backup: config.Backup},
+		guards: guards{loginTime: cmp.Or(config.loginTime, loginTime)},
+		network: network{
+			sockets:   socketLimit(openFiles()),
+			listeners: map[net.Listener]struct{}{},
+			conns:     map[int64]*conn{},
+		},
+		ending: ending{lastReadWait: cmp.Or(config.lastReadWait, lastReadWait)},
 	}
-	s.lastReadWait = cmp.Or(config.lastReadWait, lastReadWait)
-	if s.databases == 0 {
-		s.databases = 16
-	}
-	if s.log == nil {
-		s.log = slog.Default()
-	}
-	if s.stop != nil {
-		s.stop = sync.OnceFunc(s.stop)
+	if config.Stop != nil {
+		s.stop = sync.OnceFunc(config.Stop)
 	}
 	config.Renames.apply(s.table)
 	s.acl = newACL(s.table, config.Users, config.Settings.Password, config.ACLFile)
