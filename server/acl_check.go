@@ -125,7 +125,7 @@ func (s *selector) deniedKey(n *keyNeed, args [][]byte) (at int) {
 func (s *selector) permitsKey(key []byte, need permission) bool {
 	for i := range s.keys {
 		p := &s.keys[i]
-		if p.may&need == need && p.glob.match(key) {
+		if p.may&need == need && p.glob.Match(key) {
 			return true
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/sessiond/sessiond/server/glob"
 )
 
 // selector is one set of permissions: commands, keys and channels. The zero selector
@@ -40,7 +42,7 @@ const (
 
 type keyPattern struct {
 	text string
-	glob *glob
+	glob *glob.Pattern
 	may  permission
 }
 
@@ -217,12 +219,12 @@ func (s *selector) addKeys(word string) error {
 		if len(s.keys) == maxRules {
 			return errRuleMany
 		}
-		glob, err := newGlob([]byte(text))
+		pattern, err := glob.Compile([]byte(text))
 		if err != nil {
 			return errRulePattern
 		}
 		i = len(s.keys)
-		s.keys = append(s.keys, keyPattern{text: text, glob: glob})
+		s.keys = append(s.keys, keyPattern{text: text, glob: pattern})
 	}
 	s.keys[i].may |= may
 	if text == "*" && s.keys[i].may == mayAll {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sessiond/sessiond/server/glob"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -91,7 +92,7 @@ func TestUserRules_Apply(t *testing.T) {
 		{"#" + strings.Repeat("x", 64), "", errRuleHash},
 		{"%~a", "", errRuleSyntax},
 		{"%RR~a", "", errRuleSyntax},
-		{"~" + strings.Repeat("x", maxPattern+1), "", errRulePattern},
+		{"~" + strings.Repeat("x", glob.MaxPattern+1), "", errRulePattern},
 		{"(+get", "", errSelector("(+get")},
 		{"(on)", "", errRuleSyntax},
 		{"((+get))", " resetchannels -@all (resetchannels -@all +get)", nil},

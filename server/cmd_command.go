@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sessiond/sessiond/server/glob"
 	"github.com/sessiond/sessiond/server/resp"
 )
 
@@ -199,7 +200,7 @@ func parseCommandList(args [][]byte) (commandFilter, error) {
 	case equalFold(args[1], "ACLCAT"):
 		return func(cmd *command) bool { return slices.Contains(cmd.categories(), string(value)) }, nil
 	case equalFold(args[1], "PATTERN"):
-		return func(cmd *command) bool { return globMatch(value, []byte(cmd.fullName())) }, nil
+		return func(cmd *command) bool { return glob.Match(value, []byte(cmd.fullName())) }, nil
 	}
 	return nil, errSyntax
 }

@@ -3,6 +3,8 @@ package server
 import (
 	"bytes"
 	"errors"
+
+	"github.com/sessiond/sessiond/server/glob"
 )
 
 // lookupParameter finds a name in any case; nil if there is none.
@@ -29,7 +31,7 @@ func runConfigGet(c *call) error {
 		}
 		pattern = bytes.ToLower(pattern)
 		for _, p := range settings.known {
-			if spelled[p.name] == "" && globMatch(pattern, []byte(p.name)) {
+			if spelled[p.name] == "" && glob.Match(pattern, []byte(p.name)) {
 				spelled[p.name] = p.name
 			}
 		}

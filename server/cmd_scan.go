@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/sessiond/sessiond/server/glob"
 	"github.com/sessiond/sessiond/server/resp"
 	"github.com/sessiond/sessiond/storage"
 )
@@ -27,13 +28,17 @@ func (p *page) add(name []byte) {
 	p.n++
 }
 
-// newPattern returns the glob of a pattern on names, or nil for a single star, which the
+// newPattern compiles a pattern on names, and returns nil for a single star, which the
 // empty name matches, too.
-func newPattern(pattern []byte) (*glob, error) {
+func newPattern(pattern []byte) (*glob.Pattern, error) {
 	if string(pattern) == "*" {
 		return nil, nil
 	}
-	return newGlob(pattern)
+	compiled, err := glob.Compile(pattern)
+	if err != nil {
+		return nil, errPatternTooLong
+	}
+	return compiled, nil
 }
 
 // runKeys answers all names of one instant: it asks for one page that has no end.
@@ -45,7 +50,7 @@ func runKeys(c *call) error {
 	p := page{names: resp.Writer{Limit: c.out.Limit}}
 	for cursor := uint64(0); ; {
 		next, err := c.tx.Scan(c.db, cursor, math.MaxInt32, func(k storage.Key, _ storage.Record) bool {
-			if pattern == nil || pattern.match(k.Name) {
+			if pattern == nil || pattern.Match(k.Name) {
 				p.add(k.Name)
 			}
 			return !p.names.Over()
@@ -65,8 +70,8 @@ func runKeys(c *call) error {
 type scanOptions struct {
 	cursor  uint64
 	count   int
-	pattern *glob  // nil matches every name
-	kind    []byte // nil stands for every kind
+	pattern *glob.Pattern // nil matches every name
+	kind    []byte        // nil stands for every kind
 }
 
 // parseScan reads the arguments of SCAN. A kind that does not exist is no error: no key
@@ -132,7 +137,7 @@ func parseCursor(arg []byte) (uint64, error) {
 }
 
 // matches reports whether a record has the name that was asked for.
-func (o *scanOptions) matches(k storage.Key) bool { return o.pattern == nil || o.pattern.match(k.Name) }
+func (o *scanOptions) matches(k storage.Key) bool { return o.pattern == nil || o.pattern.Match(k.Name) }
 
 func equalKind(name []byte, kind storage.Kind) bool {
 	return bytes.EqualFold(name, []byte(kind.String()))

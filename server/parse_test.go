@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sessiond/sessiond/server/glob"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -210,7 +211,7 @@ func TestParseScan(t *testing.T) {
 		{"0 COUNT", scanOptions{}, errSyntax},
 		{"0 MATCH", scanOptions{}, errSyntax},
 		{"0 foo bar", scanOptions{}, errSyntax},
-		{"0 MATCH " + strings.Repeat("a", maxPattern+1), scanOptions{}, errPatternTooLong},
+		{"0 MATCH " + strings.Repeat("a", glob.MaxPattern+1), scanOptions{}, errPatternTooLong},
 	}
 	for _, tt := range tests {
 		got, err := parseScan(fields(tt.line))
@@ -219,7 +220,7 @@ func TestParseScan(t *testing.T) {
 		}
 	}
 	o, err := parseScan(fields("0 MATCH a*"))
-	if err != nil || !o.pattern.match([]byte("ab")) || o.pattern.match([]byte("b")) {
+	if err != nil || !o.pattern.Match([]byte("ab")) || o.pattern.Match([]byte("b")) {
 		t.Errorf("parseScan(0 MATCH a*) = %+v, %v", o, err)
 	}
 }

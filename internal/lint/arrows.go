@@ -30,13 +30,14 @@ var rooms = []room{
 	{dir: "storage/pebble/internal/dirty", without: []string{"net", "os", "io"}},
 	{dir: "storage/pebble/internal/mmap", own: []string{"storage/pebble/internal/wal"}},
 	{
-		dir: "server", own: []string{"ttl", "storage", "server/resp"},
+		dir: "server", own: []string{"ttl", "storage", "server/*"},
 		without: []string{"path/filepath", "io/fs", "io/ioutil", "os/exec"},
 	},
 	{
 		dir: "server/resp", foreign: []string{"github.com/tidwall/redcon"},
 		without: []string{"net", "os", "path/filepath", "io/fs", "time"},
 	},
+	{dir: "server/glob", without: []string{"net", "os", "io", "time"}},
 	{dir: ".", own: []string{"ttl", "storage", "storage/*", "server", "internal/paths"}},
 	{
 		dir: "cmd/sessiond", own: []string{".", "ttl", "internal/paths"},

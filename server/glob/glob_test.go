@@ -1,4 +1,4 @@
-package server
+package glob
 
 import (
 	"strings"
@@ -6,7 +6,7 @@ import (
 )
 
 // Ensure that patterns match by Redis' rules, odd ones included.
-func TestGlob(t *testing.T) {
+func TestMatch(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		pattern string
@@ -48,12 +48,12 @@ func TestGlob(t *testing.T) {
 	name := func(s string) []byte { return []byte(strings.ReplaceAll(s, "<>", "")) }
 	for _, tt := range tests {
 		for _, s := range strings.Fields(tt.match) {
-			if !globMatch([]byte(tt.pattern), name(s)) {
+			if !Match([]byte(tt.pattern), name(s)) {
 				t.Errorf("%q does not match %q", tt.pattern, s)
 			}
 		}
 		for _, s := range strings.Fields(tt.differ) {
-			if globMatch([]byte(tt.pattern), name(s)) {
+			if Match([]byte(tt.pattern), name(s)) {
 				t.Errorf("%q matches %q", tt.pattern, s)
 			}
 		}
@@ -62,7 +62,7 @@ func TestGlob(t *testing.T) {
 
 // Ensure that a hostile pattern costs a bounded number of steps. With a matcher that goes
 // back to every star this test would not end.
-func TestGlob_Hostile(t *testing.T) {
+func TestMatch_Hostile(t *testing.T) {
 	t.Parallel()
 	name := []byte(strings.Repeat("a", 1<<15))
 	for _, pattern := range []string{
@@ -72,69 +72,69 @@ func TestGlob_Hostile(t *testing.T) {
 		strings.Repeat("*", 1<<15) + "b",
 		strings.Repeat("a*?*", 1<<13) + "b",
 	} {
-		if globMatch([]byte(pattern), name) {
+		if Match([]byte(pattern), name) {
 			t.Errorf("%.20q... matches", pattern)
 		}
 	}
 	as := func(n int) string { return strings.Repeat("a", n) }
-	if globMatch([]byte("*"+as(3000)+"b"), []byte(as(6000)+"b")) {
+	if Match([]byte("*"+as(3000)+"b"), []byte(as(6000)+"b")) {
 		t.Errorf("a match of %d steps was not given up", 3000*3000)
 	}
-	if !globMatch([]byte("*"+as(500)+"b"), []byte(as(6000)+"b")) {
+	if !Match([]byte("*"+as(500)+"b"), []byte(as(6000)+"b")) {
 		t.Errorf("a match of %d steps was given up", 500*5500)
 	}
-	if _, err := newGlob(make([]byte, maxPattern+1)); err != errPatternTooLong {
-		t.Errorf("newGlob of %d bytes: %v, want %v", maxPattern+1, err, errPatternTooLong)
+	if _, err := Compile(make([]byte, MaxPattern+1)); err != ErrTooLong {
+		t.Errorf("Compile of %d bytes: %v, want %v", MaxPattern+1, err, ErrTooLong)
 	}
-	if _, err := newGlob(make([]byte, maxPattern)); err != nil {
-		t.Errorf("newGlob of %d bytes: %v", maxPattern, err)
+	if _, err := Compile(make([]byte, MaxPattern)); err != nil {
+		t.Errorf("Compile of %d bytes: %v", MaxPattern, err)
 	}
 }
 
 // slowMatch is the definition of a match without any cleverness: a star stands for every
 // prefix in turn.
-func slowMatch(g *glob, elements []globElement, name []byte) bool {
+func slowMatch(p *Pattern, elements []element, name []byte) bool {
 	switch {
 	case len(elements) == 0:
 		return len(name) == 0
-	case elements[0].kind != globStar:
-		return len(name) > 0 && g.fits(elements[0], name[0]) && slowMatch(g, elements[1:], name[1:])
+	case elements[0].kind != kindStar:
+		return len(name) > 0 && p.fits(elements[0], name[0]) && slowMatch(p, elements[1:], name[1:])
 	}
 	for i := range len(name) + 1 {
-		if slowMatch(g, elements[1:], name[i:]) {
+		if slowMatch(p, elements[1:], name[i:]) {
 			return true
 		}
 	}
 	return false
 }
 
-// FuzzGlob compares the matcher with its definition, except for the empty name.
-func FuzzGlob(f *testing.F) {
+// FuzzMatch compares the matcher with its definition, except for the empty name.
+func FuzzMatch(f *testing.F) {
 	f.Add([]byte("a*b*c"), []byte("abcbc"))
 	f.Add([]byte("[^a-c]*\\"), []byte("xyz"))
 	f.Add([]byte("*a*?b["), []byte("aaab"))
 	f.Fuzz(func(t *testing.T, pattern, name []byte) {
-		g, err := newGlob(pattern)
-		if err != nil || len(name) > 12 || len(g.elements) > 12 {
+		p, err := Compile(pattern)
+		if err != nil || len(name) > 12 || len(p.elements) > 12 {
 			return
 		}
-		want := slowMatch(g, g.elements, name) && (len(name) > 0 || len(pattern) == 0)
-		if got := g.match(name); got != want {
-			t.Errorf("match(%q, %q) = %v, want %v", pattern, name, got, want)
+		want := slowMatch(p, p.elements, name) && (len(name) > 0 || len(pattern) == 0)
+		if got := p.Match(name); got != want {
+			t.Errorf("Match(%q, %q) = %v, want %v", pattern, name, got, want)
 		}
 	})
 }
 
-// BenchmarkGlob is the cost of one name in KEYS and SCAN. It must not allocate.
-func BenchmarkGlob(b *testing.B) {
-	g, err := newGlob([]byte("sess:*[0-9a-f]x?"))
+// BenchmarkMatch is the cost of one name in KEYS and SCAN. It must not allocate.
+func BenchmarkMatch(b *testing.B) {
+	p, err := Compile([]byte("sess:*[0-9a-f]x?"))
 	if err != nil {
 		b.Fatal(err)
 	}
 	name := []byte("sess:0123456789abcdef0123456789abxy")
 	b.ReportAllocs()
 	for b.Loop() {
-		if !g.match(name) {
+		if !p.Match(name) {
 			b.Fatal("no match")
 		}
 	}
