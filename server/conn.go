@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sessiond/sessiond/internal/rawsocket"
 	"github.com/sessiond/sessiond/server/resp"
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/ttl"
@@ -148,7 +149,7 @@ const (
 )
 
 func newConn(srv *Server, id int64, nc net.Conn) *conn {
-	c := &conn{srv: srv, id: id, net: nc, socket: newSocket(nc), opened: srv.keyspace.Now()}
+	c := &conn{srv: srv, id: id, net: nc, socket: rawsocket.New(nc), opened: srv.keyspace.Now()}
 	bounds := srv.settings.bounds()
 	c.in = resp.NewReader(c.socket, bounds.input)
 	c.held = shares{

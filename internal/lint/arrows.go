@@ -30,7 +30,7 @@ var rooms = []room{
 	{dir: "storage/pebble/internal/dirty", without: []string{"net", "os", "io"}},
 	{dir: "storage/pebble/internal/mmap", own: []string{"storage/pebble/internal/wal"}},
 	{
-		dir: "server", own: []string{"ttl", "storage", "server/*"},
+		dir: "server", own: []string{"ttl", "storage", "server/*", "internal/rawsocket"},
 		without: []string{"path/filepath", "io/fs", "io/ioutil", "os/exec"},
 	},
 	{
@@ -47,6 +47,7 @@ var rooms = []room{
 	{dir: "internal/docgen", own: []string{"server"}},
 	{dir: "internal/lint"},
 	{dir: "internal/paths", without: []string{"os", "net"}},
+	{dir: "internal/rawsocket", without: []string{"os"}},
 	{dir: "internal/typecheck"},
 }
 

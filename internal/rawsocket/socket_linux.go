@@ -1,14 +1,9 @@
-//go:build linux && !race
-
-// The race detector knows package net's reads and writes as what orders two goroutines.
-
-package server
+package rawsocket
 
 import (
 	"io"
 	"net"
 	"syscall"
-	"unsafe"
 )
 
 // maxQuick is the largest transfer that is quick enough for Go's scheduler not to know of it.
@@ -111,19 +106,4 @@ func (s *socket) writeAll(fd uintptr) (done bool) {
 		s.out.b = s.out.b[n:]
 	}
 	return true
-}
-
-// quickCall reads or writes b, which is not empty, without a word to the scheduler. If err is
-// not zero, n is.
-func quickCall(trap, fd uintptr, b []byte) (n int, err syscall.Errno) {
-	for {
-		r, _, err := syscall.RawSyscall(trap, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
-		switch err {
-		case 0:
-			return int(r), 0
-		case syscall.EINTR:
-		default:
-			return 0, err
-		}
-	}
 }

@@ -1,6 +1,4 @@
-//go:build linux && !race
-
-package server
+package rawsocket
 
 import (
 	"bytes"

@@ -1,6 +1,6 @@
-//go:build !linux || race
+//go:build !linux
 
-package server
+package rawsocket
 
 import (
 	"io"
