@@ -29,16 +29,12 @@ const (
 	queueFree = 64 << 10 // bytes of a transaction that no budget is charged for
 )
 
-const (
-	// loginTime is how long a connection may take to log in, however slowly it sends.
-	loginTime = 30 * time.Second
-	// sendTime is how long a client may take to accept sendSize bytes.
-	sendTime = 60 * time.Second
-	sendSize = 1 << 20
-)
+// loginTime is how long a connection may take to log in, however slowly it sends.
+const loginTime = 30 * time.Second
 
 // conn is one client. Its goroutine reads commands, runs them one after the other and
-// sends the replies. The fields belong to that goroutine, but for signals and visible.
+// sends the replies. The fields belong to that goroutine, except those of outbox, signals and
+// visible.
 type conn struct {
 	srv    *Server
 	id     int64
@@ -50,14 +46,13 @@ type conn struct {
 	transaction transaction
 	execution
 
-	in     resp.Reader
-	out    resp.Writer     // replies that were not sent yet
-	output outputBounds    // how many bytes they may be
-	owed   storage.Barrier // what must be safe before they are sent
-	held   shares
+	in      resp.Reader
+	out     resp.Writer     // replies that were not sent yet
+	owed    storage.Barrier // what must be safe before they are sent
+	outbox  outbox          // the way they take
+	held    shares
+	closing bool // the connection closes once the replies are sent
 	timing
-	sendFailed bool // the client got a part of what was sent, or nothing
-	closing    bool // the connection closes once the replies are sent
 
 	signals
 	visible
@@ -70,7 +65,6 @@ type session struct {
 	db       int
 	replies  replyMode
 	loggedIn bool
-	loginBy  time.Time     // when a connection that is not logged in is cut
 	penalty  time.Duration // how long the answer to a failed login has to wait
 }
 
@@ -86,10 +80,9 @@ type execution struct {
 	tally   tally   // of all commands that the server's totals lack
 }
 
-// timing is the deadlines that are set on the connection, and what is left for the last reads.
+// timing is about reads: the deadline that is set, and what is left for the last ones.
 type timing struct {
 	readBy     time.Time // zero if there is none
-	writeBy    time.Time
 	readLast   int       // bytes that were read since the server stops
 	readLastBy time.Time // until when commands may begin to arrive then
 }
@@ -158,6 +151,7 @@ func newConn(srv *Server, id int64, nc net.Conn) *conn {
 		replies:       share{of: srv.authenticated},
 		queued:        share{of: srv.authenticated},
 	}
+	c.outbox.held.of = srv.authenticated
 	c.in.PreAuth, c.in.Authenticated, c.out.Budget = &c.held.preAuth, &c.held.authenticated, &c.held.replies
 	c.applyBounds(bounds)
 	c.step = c.runStep
@@ -184,15 +178,16 @@ func (c *conn) resetState() {
 func (c *conn) setLoggedIn(yes bool) {
 	c.loggedIn = yes
 	c.in.SetLoggedIn(yes)
+	var by time.Time
 	if !yes {
-		c.loginBy = ttl.System.Now().Add(c.srv.loginTime).Time()
+		by = ttl.System.Now().Add(c.srv.loginTime).Time()
 	}
+	c.outbox.setLoginBy(by)
 }
 
 // serve answers the client until it goes, misbehaves, or the server stops.
 func (c *conn) serve() {
-	defer c.close()
-	defer c.releaseBudgets()
+	defer c.end()
 	err := c.handshake()
 	c.reads.Store(err == nil)
 	for err == nil && !c.closing {
@@ -251,6 +246,13 @@ func (c *conn) finish(err error) {
 	}
 }
 
+// end closes the connection. It returns when no goroutine of it is left.
+func (c *conn) end() {
+	c.releaseBudgets()
+	c.close()
+	c.endPushes()
+}
+
 // releaseBudgets gives back what the connection has taken of the budgets.
 func (c *conn) releaseBudgets() {
 	for _, s := range []*share{&c.held.preAuth, &c.held.authenticated, &c.held.replies, &c.held.queued} {
@@ -289,9 +291,9 @@ func (c *conn) checkBuffers() error {
 		c.srv.log.Warn("client closed: its transaction exceeds client-query-buffer-limit, or what all clients may hold", "client", c.id)
 		c.srv.stats.queryLimit.Add(1)
 		return net.ErrClosed
-	case !c.loggedIn && c.loginBy.Before(ttl.System.Now().Time()):
+	case !c.loggedIn && c.outbox.loginBy.Before(ttl.System.Now().Time()):
 		return net.ErrClosed // a pipeline of failed logins, which take their time, is no excuse
-	case c.out.Len() >= flushSize, c.out.Len() >= flushNoLogin && !c.loggedIn:
+	case c.out.Len() >= flushSize, c.out.Len() >= flushNoLogin && !c.loggedIn, c.outbox.pushing:
 		return c.flush()
 	}
 	return nil
@@ -299,101 +301,8 @@ func (c *conn) checkBuffers() error {
 
 func (c *conn) applyBounds(b bounds) {
 	c.in.Limits = b.input
-	c.output = b.output
 	c.out.Limit = b.output.hard
-}
-
-// flush makes what the replies report safe, and sends them. This is the only way out:
-// no reply passes the barrier of the change it reports.
-func (c *conn) flush() error {
-	c.srv.stats.totals.take(&c.tally)
-	if c.out.Len() == 0 {
-		return nil
-	}
-	if err := c.srv.keyspace.Sync(context.Background(), c.owed); err != nil {
-		return c.withhold(err)
-	}
-	c.owed = 0
-	err := c.send(c.out.Bytes())
-	c.srv.replies.give(c.out.Release()) // an idle connection needs none
-	return err
-}
-
-// withhold sends one error in place of all replies that are due, since they may tell of what is
-// not safe, and returns the error that ends the connection. The client takes it for the reply to
-// its first command, as it does when the connection ends without a word.
-func (c *conn) withhold(err error) error {
-	if c.owed != 0 {
-		c.srv.log.Error("replies withheld: changes could not be made durable", "client", c.id, "err", err)
-	}
-	if errors.Is(err, storage.ErrFailed) {
-		c.out.Truncate(0)
-		c.out.Error(string(errStoreFailed))
-		_ = c.send(c.out.Bytes()) // the connection is closed next
-	}
-	return err
-}
-
-// send writes b. A client that does not read is cut.
-func (c *conn) send(b []byte) error {
-	if over := len(b) - c.output.soft; over > 0 {
-		if err := c.sendOver(b[:over]); err != nil {
-			return err
-		}
-		b = b[over:]
-	}
-	return c.sendPieces(b)
-}
-
-// sendPieces writes b piece by piece.
-func (c *conn) sendPieces(b []byte) error {
-	for len(b) > 0 {
-		size := sendSize
-		if c.srv.stopping() {
-			size = lastSendSize
-		}
-		if err := c.extendWriteDeadline(); err != nil {
-			return err
-		}
-		n, err := c.socket.Write(b[:min(len(b), size)])
-		c.srv.stats.totals.sent.Add(int64(n))
-		if err != nil {
-			if err = c.sendError(n, err); err != nil {
-				return err
-			}
-		}
-		b = b[n:]
-	}
-	return nil
-}
-
-// extendWriteDeadline gives the client sendTime from now, and a quarter more, so that it need
-// not be done for every reply; or lastSendTime when the server stops.
-func (c *conn) extendWriteDeadline() error {
-	now := ttl.System.Now()
-	stopping := c.srv.stopping()
-	switch {
-	case stopping:
-		c.writeBy = now.Add(lastSendTime).Time()
-	case c.loggedIn && c.writeBy.After(now.Add(sendTime).Time()):
-		return nil
-	default:
-		c.writeBy = now.Add(sendTime + sendTime/4).Time()
-	}
-	if !c.loggedIn && c.loginBy.Before(c.writeBy) {
-		c.writeBy = c.loginBy
-	}
-	if err := c.net.SetWriteDeadline(c.writeBy); err != nil {
-		return err
-	}
-	// What came before would be forgotten by the new deadline.
-	switch {
-	case c.isCut.Load():
-		return net.ErrClosed
-	case !stopping && c.srv.stopping():
-		return c.extendWriteDeadline()
-	}
-	return nil
+	c.outbox.setOutput(b.output)
 }
 
 // applyReplyMode drops the reply that begins at begin if CLIENT REPLY says so.

@@ -56,7 +56,7 @@ func (c *conn) sendError(n int, err error) error {
 	if late {
 		c.srv.deaf.Add(1)
 	}
-	c.sendFailed = true
+	c.outbox.torn.Store(true)
 	return err
 }
 
@@ -84,7 +84,7 @@ func (c *conn) cut() {
 func (c *conn) close() {
 	c.isCut.Store(true)
 	nc := c.net
-	if s, encrypted := nc.(secured); encrypted && c.sendFailed {
+	if s, encrypted := nc.(secured); encrypted && c.outbox.torn.Load() {
 		nc = s.NetConn()
 	}
 	_ = nc.Close() // it may be cut already, or the client gone

@@ -50,7 +50,9 @@ func (c *conn) handshake() error {
 // changes keys; that write has the same deadline, not the one of the last reply.
 func (c *conn) setReadDeadline(deadline time.Time) error {
 	if _, ok := c.net.(secured); ok {
-		c.writeBy = time.Time{}
+		c.outbox.turn.Lock() // a push must not lose its deadline
+		defer c.outbox.turn.Unlock()
+		c.outbox.writeBy = time.Time{}
 		return c.net.SetDeadline(deadline)
 	}
 	if deadline == c.readBy {

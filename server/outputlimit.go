@@ -195,7 +195,7 @@ func (l OutputLimits) bounds() outputBounds {
 // client that has not taken it after more than the seconds of the limit. They begin when sending
 // begins: before that nobody waits for the client.
 func (c *conn) sendOver(b []byte) error {
-	until := c.srv.keyspace.Now().Add(c.output.softTime + time.Millisecond)
+	until := c.srv.keyspace.Now().Add(c.outbox.output.softTime + time.Millisecond)
 	ctx, stop := context.WithCancel(context.Background())
 	var watch sync.WaitGroup
 	watch.Go(func() { c.cutAt(ctx, until) })

@@ -42,7 +42,7 @@ func (c *conn) prepareRead(b bounds, silent time.Duration) error {
 	var deadline time.Time
 	switch {
 	case !c.loggedIn:
-		deadline = c.loginBy
+		deadline = c.outbox.loginBy
 	case b.idle > 0:
 		deadline = ttl.System.Now().Add(b.idle - silent).Time()
 	}

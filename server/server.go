@@ -10,8 +10,9 @@
 //	conn.flush         when the pipeline is empty: waits until the changes are as safe as
 //	                   the durability mode says (once for all of them), then sends
 //
-// One goroutine serves one connection. Lock order: settings.turn -> Server.mu -> conn.mu, and
-// settings.mu after any of them.
+// One goroutine serves one connection, and a second one sends to it once it hears pushes
+// (outbox). Lock order: settings.turn -> Server.mu -> conn.mu, and settings.mu after any of
+// them. outbox.turn -> outbox.mu are taken while none of these is held.
 package server
 
 import (
