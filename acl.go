@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/sessiond/sessiond/server"
+	"github.com/sessiond/sessiond/server/acl"
 )
 
 // LoginOptional reports whether a client of Serve may do without a password: there is no
@@ -27,7 +28,7 @@ func (o Options) LoginOptional() (bool, error) {
 
 // users reads the users of the options. The file is where its lines come from, and so
 // refused beside Users; Redis would ignore a Password beside either.
-func (o Options) users() (*server.Users, error) {
+func (o Options) users() (*acl.Definitions, error) {
 	if o.ACLFile == "" {
 		users, err := server.ParseUsers(o.Users)
 		if err == nil && users.DefinesDefault() && o.Password != "" {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/sessiond/sessiond/server"
+	"github.com/sessiond/sessiond/server/acl"
 )
 
 // Serve answers Redis clients that connect to the listeners, which it closes. It returns
@@ -84,7 +85,7 @@ func (s *Store) startServing(listeners []net.Listener) *server.Server {
 }
 
 // aclFile returns the file of the users, nil if there is none.
-func (s *Store) aclFile() server.ACLFile {
+func (s *Store) aclFile() acl.File {
 	if s.options.ACLFile == "" {
 		return nil
 	}

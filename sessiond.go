@@ -24,6 +24,7 @@ import (
 
 	"github.com/sessiond/sessiond/internal/paths"
 	"github.com/sessiond/sessiond/server"
+	"github.com/sessiond/sessiond/server/acl"
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble"
 	"github.com/sessiond/sessiond/ttl"
@@ -188,7 +189,7 @@ func (o Options) check() error {
 type Store struct {
 	dir      string
 	options  Options
-	users    *server.Users // as of Open
+	users    *acl.Definitions // as of Open
 	renames  server.Renames
 	found    Found
 	engine   storage.Engine

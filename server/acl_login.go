@@ -51,7 +51,7 @@ func (f *failedLogins) add(c *conn, user string) time.Duration {
 	count := f.count(network, c.srv.keyspace.Now())
 	if count%loginLogEvery == 1 {
 		c.srv.log.Warn("login refused: wrong password, or no such user",
-			"addr", addr.String(), "user", clip(user, 64), "failures", count)
+			"addr", addr.String(), "user", user[:min(len(user), 64)], "failures", count)
 	}
 	return penaltyFor(count)
 }

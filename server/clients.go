@@ -44,7 +44,7 @@ func (c *conn) describe(now ttl.Instant) string {
 		"obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=%s user=%s redir=-1 resp=%d "+
 		"lib-name=%s lib-ver=%s\n",
 		c.id, c.remoteAddr(), c.localAddr(), s.name, secondsSince(now, c.opened),
-		secondsSince(now, ttl.Instant(c.lastUsed.Load())), s.flags(c.isUnix()), s.db, s.queued, last, s.user.name, s.proto,
+		secondsSince(now, ttl.Instant(c.lastUsed.Load())), s.flags(c.isUnix()), s.db, s.queued, last, s.user.Name(), s.proto,
 		s.libName, s.libVersion)
 }
 

@@ -8,25 +8,27 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sessiond/sessiond/server/acl"
 	"github.com/sessiond/sessiond/server/resp"
+	"github.com/sessiond/sessiond/ttl"
 )
 
 func runACLWhoAmI(c *call) error {
-	c.out.BulkString(c.user.name)
+	c.out.BulkString(c.user.Name())
 	return nil
 }
 
 func runACLUsers(c *call) error {
-	users := c.srv.acl.sorted()
+	users := c.srv.acl.Sorted()
 	c.out.Array(len(users))
 	for _, u := range users {
-		c.out.BulkString(u.name)
+		c.out.BulkString(u.Name())
 	}
 	return nil
 }
 
 func runACLList(c *call) error {
-	c.lines(c.srv.acl.lines())
+	c.lines(c.srv.acl.Lines())
 	return nil
 }
 
@@ -38,56 +40,53 @@ func (c *call) lines(lines []string) {
 }
 
 func runACLGetUser(c *call) error {
-	u := c.srv.acl.find(c.arg(2))
+	u := c.srv.acl.Find(c.arg(2))
 	if u == nil {
 		c.out.Null()
 		return nil
 	}
-	rules := u.rules.Load()
+	rules := u.Rules()
 	w := &c.out
 	w.Map(6)
 	w.BulkString("flags")
-	flags := rules.flagWords()
+	flags := rules.Flags()
 	w.Set(len(flags))
 	for _, flag := range flags {
 		w.BulkString(flag)
 	}
 	w.BulkString("passwords")
-	c.lines(rules.passwordWords())
-	rules.selectors[0].writeTo(w)
+	c.lines(rules.Passwords())
+	selectors := rules.Selectors()
+	writeSelector(w, &selectors[0])
 	w.BulkString("selectors")
-	others := rules.selectors[1:]
+	others := selectors[1:]
 	w.Array(len(others))
 	for i := range others {
 		w.Map(3)
-		others[i].writeTo(w)
+		writeSelector(w, &others[i])
 	}
 	return nil
 }
 
-// writeTo appends three pairs of a map.
-func (s *selector) writeTo(w *resp.Writer) {
+// writeSelector appends three pairs of a map.
+func writeSelector(w *resp.Writer, s *acl.Selector) {
 	w.BulkString("commands")
-	w.BulkString(s.describeCommands())
+	w.BulkString(s.Commands())
 	w.BulkString("keys")
-	w.BulkString(s.describeKeys())
+	w.BulkString(s.Keys())
 	w.BulkString("channels")
-	w.BulkString(s.describeChannels())
+	w.BulkString(s.Channels())
 }
 
 // runACLSetUser does all of it or nothing. Who is logged in as the user stays so, as in
 // Redis, even when the user is switched off.
 func runACLSetUser(c *call) error {
-	name := c.arg(2)
-	if hasSpaces(name) {
-		return errUserName
-	}
 	words := make([]string, 0, len(c.args)-3)
 	for _, arg := range c.args[3:] {
 		words = append(words, string(arg))
 	}
-	if err := c.srv.acl.set(name, words, c.srv.public()); err != nil {
-		return err
+	if err := c.srv.acl.Set(c.arg(2), words, c.srv.public()); err != nil {
+		return errACL(err)
 	}
 	c.out.OK()
 	return nil
@@ -103,20 +102,20 @@ func (s *Server) public() bool {
 func runACLDelUser(c *call) error {
 	var names []string
 	for _, arg := range c.args[2:] {
-		if string(arg) == defaultUser {
+		if string(arg) == acl.DefaultName {
 			return errDeleteDefault
 		}
 		names = append(names, string(arg))
 	}
-	removed := c.srv.acl.remove(names)
+	removed := c.srv.acl.Remove(names)
 	c.closeUsers(removed)
 	c.out.Int(int64(len(removed)))
 	return nil
 }
 
 // closeUsers closes the connections of users that are no more, this one after its reply.
-func (c *call) closeUsers(removed []*user) {
-	gone := make(map[*user]bool, len(removed))
+func (c *call) closeUsers(removed []*acl.User) {
+	gone := make(map[*acl.User]bool, len(removed))
 	for _, u := range removed {
 		gone[u] = true
 	}
@@ -138,10 +137,10 @@ func runACLCat(c *call) error {
 	var names []string
 	switch len(c.args) {
 	case 2:
-		names = categoryOrder[:]
+		names = acl.Categories()
 	case 3:
 		category := strings.ToLower(c.arg(2))
-		if !slices.Contains(categoryOrder[:], category) {
+		if !slices.Contains(acl.Categories(), category) {
 			return errUnknownCategory(c.args[2])
 		}
 		for _, cmd := range c.srv.table.all {
@@ -186,7 +185,7 @@ func runACLGenPass(c *call) error {
 
 // runACLDryRun answers a denial with a text that is not an error, as Redis does.
 func runACLDryRun(c *call) error {
-	u := c.srv.acl.find(c.arg(2))
+	u := c.srv.acl.Find(c.arg(2))
 	if u == nil {
 		return errDryRunUser(c.args[2])
 	}
@@ -198,10 +197,10 @@ func runACLDryRun(c *call) error {
 	case err != nil:
 		return err
 	}
-	switch why, at := u.rules.Load().check(cmd, line); why {
-	case deniedCommand:
+	switch why, at := u.Rules().Check(&cmd.rights, line); why {
+	case acl.DeniedCommand:
 		c.out.BulkString("This user has no permissions to run the '" + cmd.fullName() + "' command")
-	case deniedKey:
+	case acl.DeniedKey:
 		c.out.BulkString("This user has no permissions to access the '" + cString(line[at]) + "' key")
 	default:
 		c.out.OK()
@@ -212,13 +211,13 @@ func runACLDryRun(c *call) error {
 const aclLogCount = 10 // entries of an ACL LOG without a count
 
 func runACLLog(c *call) error {
-	log := &c.srv.acl.log
+	log := &c.srv.acl.Log
 	count := int64(aclLogCount)
 	switch {
 	case len(c.args) > 3:
 		return errSubcommandUse(c.args[1], "ACL")
 	case len(c.args) == 3 && c.is(2, "RESET"):
-		log.reset()
+		log.Reset()
 		c.out.OK()
 		return nil
 	case len(c.args) == 3:
@@ -229,31 +228,49 @@ func runACLLog(c *call) error {
 		count = min(max(n, 0), math.MaxInt32)
 	}
 	now := c.srv.keyspace.Now()
-	entries := log.latest(int(count))
+	entries := log.Latest(int(count))
 	c.out.Array(len(entries))
 	for i := range entries {
-		entries[i].writeTo(&c.out, now)
+		writeLogEntry(&c.out, &entries[i], now)
 	}
 	return nil
+}
+
+// writeLogEntry appends an entry of the log. The context is Redis' word for where it happened.
+func writeLogEntry(w *resp.Writer, e *acl.Entry, now ttl.Instant) {
+	context := "toplevel"
+	if e.Multi {
+		context = "multi"
+	}
+	w.Map(7)
+	w.BulkString("count")
+	w.Int(e.Count)
+	w.BulkString("reason")
+	w.BulkString(e.Why.Reason())
+	w.BulkString("context")
+	w.BulkString(context)
+	w.BulkString("object")
+	w.BulkString(e.Object)
+	w.BulkString("username")
+	w.BulkString(e.User)
+	w.BulkString("age-seconds")
+	w.Double(float64(max(0, now-e.At)) / 1000)
+	w.BulkString("client-info")
+	w.BulkString(e.Client)
 }
 
 // runACLLoad closes the connections of all users but the default one, because the users
 // of the file are new ones, as in Redis 7.0.
 func runACLLoad(c *call) error {
-	if c.srv.acl.file == nil {
-		return errNoACLFile
-	}
-	removed, err := c.srv.acl.load(c.srv.public())
-	var lines linesError
-	var reply replyError
+	removed, err := c.srv.acl.Load(c.srv.public())
+	var lines acl.LinesError
 	switch {
-	case err == nil:
+	case errors.Is(err, acl.ErrNoFile):
+		return errNoACLFile
 	case errors.As(err, &lines):
 		return errACLLines(lines)
-	case errors.As(err, &reply):
-		return reply
-	default:
-		return replyError("ERR " + err.Error())
+	case err != nil:
+		return errACL(err)
 	}
 	c.closeUsers(removed)
 	c.out.OK()
@@ -261,10 +278,10 @@ func runACLLoad(c *call) error {
 }
 
 func runACLSave(c *call) error {
-	if c.srv.acl.file == nil {
+	switch err := c.srv.acl.Save(); {
+	case errors.Is(err, acl.ErrNoFile):
 		return errNoACLFile
-	}
-	if err := c.srv.acl.save(); err != nil {
+	case err != nil:
 		c.srv.log.Error("ACL users could not be saved", "err", err)
 		return errACLSave
 	}

@@ -228,7 +228,7 @@ func (f *clientFilter) set(option, value []byte, known func(user string) bool) (
 
 func (f *clientFilter) matches(c *conn) bool {
 	c.mu.Lock()
-	user := c.seen.user.name
+	user := c.seen.user.Name()
 	c.mu.Unlock()
 	return (f.id == 0 || f.id == c.id) &&
 		(f.kind == "" || f.kind == normalClient) &&
@@ -236,7 +236,7 @@ func (f *clientFilter) matches(c *conn) bool {
 }
 
 func runClientKill(c *call) error {
-	f, err := parseClientKill(c.args[2:], func(name string) bool { return c.srv.acl.find(name) != nil })
+	f, err := parseClientKill(c.args[2:], func(name string) bool { return c.srv.acl.Find(name) != nil })
 	if err != nil {
 		return err
 	}

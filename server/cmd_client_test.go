@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sessiond/sessiond/server/acl"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -252,4 +253,4 @@ func TestClients_WithoutKilled(t *testing.T) {
 	}
 }
 
-func onlyDefault(user string) bool { return user == defaultUser }
+func onlyDefault(user string) bool { return user == acl.DefaultName }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sessiond/sessiond/server/acl"
 	"github.com/sessiond/sessiond/server/glob"
 	"github.com/sessiond/sessiond/server/resp"
 )
@@ -139,13 +140,6 @@ func (u keyUse) describe(w *resp.Writer) {
 	w.Int(0)
 }
 
-// categoryOrder holds all ACL categories, in the order in which Redis lists them.
-var categoryOrder = [...]string{
-	"keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap",
-	"hyperloglog", "geo", "stream", "pubsub", "admin", "fast", "slow", "blocking",
-	"dangerous", "connection", "transaction", "scripting",
-}
-
 // categories derives the ACL categories from flags and group and adds those of the row. A
 // container that cannot be called has only the ones that follow from flags.
 func (cmd *command) categories() []string {
@@ -173,7 +167,7 @@ func (cmd *command) categories() []string {
 		has[name] = true
 	}
 	var names []string
-	for _, name := range categoryOrder {
+	for _, name := range acl.Categories() {
 		if has[name] {
 			names = append(names, name)
 		}

@@ -1,6 +1,9 @@
 package server
 
-import "github.com/sessiond/sessiond/server/resp"
+import (
+	"github.com/sessiond/sessiond/server/acl"
+	"github.com/sessiond/sessiond/server/resp"
+)
 
 // redisVersion is what HELLO and INFO say, because clients choose features by it.
 const redisVersion = "7.2.0"
@@ -8,13 +11,13 @@ const redisVersion = "7.2.0"
 // runAuth gives the hint about a missing password only in the form without a user, as
 // Redis does; "AUTH default x" succeeds on a server without a password.
 func runAuth(c *call) error {
-	user, password := defaultUser, c.args[1]
+	user, password := acl.DefaultName, c.args[1]
 	switch {
 	case len(c.args) > 3:
 		return errSyntax
 	case len(c.args) == 3:
 		user, password = c.arg(1), c.args[2]
-	case c.srv.acl.first.rules.Load().nopass:
+	case c.srv.acl.Default().Rules().NoPassword():
 		return errNoPassword
 	}
 	if err := c.logInAs(user, password); err != nil {

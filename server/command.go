@@ -3,6 +3,7 @@ package server
 import (
 	"strings"
 
+	"github.com/sessiond/sessiond/server/acl"
 	"github.com/sessiond/sessiond/storage"
 )
 
@@ -37,8 +38,8 @@ type command struct {
 	container string
 	// id numbers the rows from 0, for counters. It is filled in by newTable.
 	id int
-	// needs are the permissions for the keys. They are filled in by newTable.
-	needs []keyNeed
+	// rights are what the rules of users know of the row. They are filled in by newTable.
+	rights acl.Command
 }
 
 // keySpec says which arguments are keys: from first to last (negative: counted from the
@@ -137,15 +138,15 @@ func (spec keySpec) positions(args int, fn func(i int)) {
 // table finds rows by name. It does not change once made.
 type table struct {
 	rows    []command
-	byName  map[string]*command   // lower case; subcommands as "client|id"
-	called  map[string]*command   // what clients call; byName but for rename-command
-	all     []*command            // by id
-	of      map[string][]*command // by category
-	foreign map[string]*command   // those of Redis that are not here, lower case
+	byName  map[string]*command // lower case; subcommands as "client|id"
+	called  map[string]*command // what clients call; byName but for rename-command
+	all     []*command          // by id
+	acl     *acl.Commands
+	foreign map[string]*command // those of Redis that are not here, lower case
 }
 
 func newTable() *table {
-	t := &table{rows: commandTable(), byName: map[string]*command{}, called: map[string]*command{}, foreign: map[string]*command{}, of: map[string][]*command{}}
+	t := &table{rows: commandTable(), byName: map[string]*command{}, called: map[string]*command{}, foreign: map[string]*command{}}
 	t.addForeign(foreignCommands())
 	for i := range t.rows {
 		cmd := &t.rows[i]
@@ -155,18 +156,15 @@ func newTable() *table {
 			t.add(&cmd.subs[j])
 		}
 	}
+	t.acl = aclCommands(t.all)
 	return t
 }
 
 func (t *table) add(cmd *command) {
 	cmd.id = len(t.all)
-	cmd.needs = cmd.keyNeeds()
 	t.all = append(t.all, cmd)
 	t.byName[cmd.fullName()] = cmd
 	t.called[cmd.fullName()] = cmd
-	for _, category := range cmd.categories() {
-		t.of[category] = append(t.of[category], cmd)
-	}
 }
 
 // find returns the row of a command line, a subcommand's where there is one, or the error

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sessiond/sessiond/internal/rawsocket"
+	"github.com/sessiond/sessiond/server/acl"
 	"github.com/sessiond/sessiond/server/resp"
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/ttl"
@@ -61,7 +62,7 @@ type conn struct {
 // session is what commands change of a connection, beside its transaction, the protocol
 // (out.Proto) and its name (clientInfo). RESET makes it new.
 type session struct {
-	user     *user // whose rules hold; the default user before the login
+	user     *acl.User // whose rules hold; the default user before the login
 	db       int
 	replies  replyMode
 	loggedIn bool
@@ -125,7 +126,7 @@ type clientInfo struct {
 
 // connState is what commands change of a connection.
 type connState struct {
-	user   *user
+	user   *acl.User
 	db     int
 	queued int // commands queued by MULTI, -1 outside
 	proto  int
@@ -164,8 +165,8 @@ func newConn(srv *Server, id int64, nc net.Conn) *conn {
 func (c *conn) resetState() {
 	c.out.Proto = 2
 	c.db = 0
-	c.user = c.srv.acl.first
-	c.setLoggedIn(c.user.rules.Load().open())
+	c.user = c.srv.acl.Default()
+	c.setLoggedIn(c.user.Rules().Open())
 	c.resetTransaction()
 	c.replies = repliesOn
 	c.noteState()

@@ -3,6 +3,8 @@ package server
 import (
 	"fmt"
 	"strings"
+
+	"github.com/sessiond/sessiond/server/acl"
 )
 
 // replyError is a mistake of the client's: its text goes on the wire, without the leading
@@ -169,13 +171,10 @@ func errUnsupportedOption(option []byte) replyError {
 // Errors of the ACL.
 const (
 	errNoPermKey     = replyError("NOPERM this user has no permissions to access one of the keys used as arguments")
-	errUserName      = replyError("ERR Usernames can't contain spaces or null characters")
 	errDeleteDefault = replyError("ERR The 'default' user cannot be removed")
 	errGenPass       = replyError("ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096")
 	errNoACLFile     = replyError("ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in order to store users in the Redis configuration.")
 	errACLSave       = replyError("ERR There was an error trying to save the ACLs. Please check the server logs for more information")
-	// errOpenDefault has no counterpart in Redis.
-	errOpenDefault = replyError("ERR The default user would need no password on a server that listens beyond loopback")
 )
 
 func errNoPermCommand(name string) replyError {
@@ -187,19 +186,10 @@ func errNoPermQueued(reason string) replyError {
 		"This command is no longer allowed for the following reason: " + reason)
 }
 
-func errSetUser(rule string, err error) replyError {
-	return replyError("ERR Error in ACL SETUSER modifier '" + cString([]byte(rule)) + "': " + err.Error())
-}
+// errACL gives what package acl says the code that Redis has in front of it.
+func errACL(err error) replyError { return replyError("ERR " + err.Error()) }
 
-func errSelector(word string) replyError {
-	return replyError("ERR " + unmatchedParenthesis(word))
-}
-
-func unmatchedParenthesis(word string) string {
-	return "Unmatched parenthesis in acl selector starting at '" + cString([]byte(word)) + "'."
-}
-
-func errACLLines(err linesError) replyError {
+func errACLLines(err acl.LinesError) replyError {
 	return replyError("ERR " + string(err) +
 		" WARNING: ACL errors detected, no change to the previously active ACL rules was performed")
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 	"runtime"
 	"strings"
+
+	"github.com/sessiond/sessiond/server/acl"
 )
 
 // infoSection is one section of INFO.
@@ -216,9 +218,9 @@ func (t *infoText) counters() error {
 	t.line("keyspace_hits", stats.totals.hits.Load()+t.lookups.hits)
 	t.line("keyspace_misses", stats.totals.misses.Load()+t.lookups.misses)
 	t.line("total_error_replies", errors)
-	t.line("acl_access_denied_auth", stats.denied[deniedAuth].Load())
-	t.line("acl_access_denied_cmd", stats.denied[deniedCommand].Load())
-	t.line("acl_access_denied_key", stats.denied[deniedKey].Load())
+	t.line("acl_access_denied_auth", stats.denied[acl.DeniedAuth].Load())
+	t.line("acl_access_denied_cmd", stats.denied[acl.DeniedCommand].Load())
+	t.line("acl_access_denied_key", stats.denied[acl.DeniedKey].Load())
 	return nil
 }
 

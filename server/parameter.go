@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sessiond/sessiond/server/acl"
 	"github.com/sessiond/sessiond/server/resp"
 )
 
@@ -51,7 +52,7 @@ func parameters(databases int) []parameter {
 	return append([]parameter{
 		{
 			name: "requirepass", get: func(s Settings) string { return s.Password }, set: setPassword,
-			apply: func(c *call, v []byte) { c.srv.acl.setDefaultPassword(v) },
+			apply: func(c *call, v []byte) { c.srv.acl.SetDefaultPassword(v) },
 		},
 		{
 			name: "maxclients",
@@ -154,7 +155,7 @@ func inertParameters() []parameter {
 		{name: "cluster-enabled", get: fixed("no"), refusal: immutable},
 		{name: "enable-debug-command", get: fixed("no"), refusal: immutable},
 		{name: "daemonize", get: fixed("no"), refusal: immutable},
-		{name: "acllog-max-len", get: fixed(strconv.Itoa(aclLogSize)), check: integer(0, math.MaxInt32), why: "the log has one size"},
+		{name: "acllog-max-len", get: fixed(strconv.Itoa(acl.LogSize)), check: integer(0, math.MaxInt32), why: "the log has one size"},
 		{name: "acl-pubsub-default", get: fixed("resetchannels"), check: oneOf("allchannels", "resetchannels"), why: "a new user may use no channel"},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sessiond/sessiond/server/acl"
 	"github.com/sessiond/sessiond/server/resp"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -115,12 +116,12 @@ func (c *conn) mayRun(args [][]byte) (*command, bool) {
 	if err != nil {
 		return nil, false
 	}
-	rules := c.user.rules.Load()
-	if rules.unlimited {
+	rules := c.user.Rules()
+	if rules.Unlimited() {
 		return cmd, true
 	}
-	why, _ := rules.check(cmd, args)
-	return cmd, why == allowed && !rules.deleted
+	why, _ := rules.Check(&cmd.rights, args)
+	return cmd, why == acl.Allowed && !rules.Deleted()
 }
 
 // writes reports whether a pause of writes concerns a command. What is queued by MULTI counts

@@ -26,6 +26,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sessiond/sessiond/server/acl"
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -38,9 +39,9 @@ type Config struct {
 	Databases int
 	// Users are the ACL users. Without them, or the default user among them, that one has
 	// all rights and the password of Settings.
-	Users *Users
+	Users *acl.Definitions
 	// ACLFile is where ACL LOAD and ACL SAVE find the users. Nil refuses both.
-	ACLFile ACLFile
+	ACLFile acl.File
 	// Settings are the values behind CONFIG GET and CONFIG SET.
 	Settings Settings
 	// Renames gives commands other names. The zero Renames changes none.
@@ -74,7 +75,7 @@ type Server struct {
 	databases int
 	settings  *settings
 	table     *table
-	acl       *acl
+	acl       *acl.Users
 	stats     *stats
 	log       *slog.Logger
 	logLevel  *slog.LevelVar // nil if it is not ours to change
@@ -162,7 +163,7 @@ func New(config Config) *Server {
 		s.stop = sync.OnceFunc(config.Stop)
 	}
 	config.Renames.apply(s.table)
-	s.acl = newACL(s.table, config.Users, config.Settings.Password, config.ACLFile)
+	s.acl = acl.NewUsers(s.table.acl, config.Users, config.Settings.Password, config.ACLFile)
 	s.settings = newSettings(config.Settings, s.databases)
 	s.limitClients(&s.settings.now)
 	s.stopped, s.stopWaits = context.WithCancel(context.Background())

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/sessiond/sessiond/server/acl"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -17,8 +18,8 @@ type stats struct {
 	// Clients that were cut because they held more than they may.
 	queryLimit, outputLimit atomic.Int64
 
-	denied     [denials]atomic.Int64 // by the ACL
-	perCommand []commandStats        // by command.id
+	denied     [acl.Denials]atomic.Int64 // by the ACL
+	perCommand []commandStats            // by command.id
 	totals     totals
 	rates      rates
 	mostMemory atomic.Uint64 // the most that was in use whenever a rate was sampled

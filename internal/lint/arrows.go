@@ -37,8 +37,9 @@ var rooms = []room{
 		dir: "server/resp", foreign: []string{"github.com/tidwall/redcon"},
 		without: []string{"net", "os", "path/filepath", "io/fs", "time"},
 	},
+	{dir: "server/acl", own: []string{"ttl", "server/glob"}, without: []string{"net", "os", "io", "time"}},
 	{dir: "server/glob", without: []string{"net", "os", "io", "time"}},
-	{dir: ".", own: []string{"ttl", "storage", "storage/*", "server", "internal/paths"}},
+	{dir: ".", own: []string{"ttl", "storage", "storage/*", "server", "server/acl", "internal/paths"}},
 	{
 		dir: "cmd/sessiond", own: []string{".", "ttl", "internal/paths"},
 		foreign: []string{"github.com/spf13/pflag", "github.com/schollz/progressbar/v3"},

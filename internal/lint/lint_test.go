@@ -70,6 +70,8 @@ func TestRules(t *testing.T) {
 		{"arrows", "server/resp/x.go", `package resp; import "github.com/tidwall/redcon"`, ""},
 		{"arrows", "server/resp/x.go", `package resp; import "github.com/sessiond/sessiond/storage"`, "server/resp must not import"},
 		{"arrows", "server/resp/x.go", `package resp; import "time"`, "server/resp must not import time"},
+		{"arrows", "server/acl/x.go", `package acl; import "github.com/sessiond/sessiond/server"`, "server/acl must not import"},
+		{"arrows", "server/acl/x.go", `package acl; import "net"`, "server/acl must not import net"},
 		{"arrows", "util/x.go", `package util`, "package in no room"},
 		{"arrows", "examples/x.go", `package x; import "github.com/tidwall/redcon"`, ""},
 		{"clock", "ttl/x.go", `package ttl; import "time"; var t = time.Now()`, ""},

@@ -1,4 +1,4 @@
-package server
+package acl
 
 import (
 	"crypto/sha256"
@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// userRules say how a user logs in and what it may do. They never change once a user has
-// them: a change clones them, so that a check needs no lock.
-type userRules struct {
+// Rules say how a user logs in and what it may do. The rules of a User never change: what
+// changes the user gives it a changed copy, so that a check needs no lock.
+type Rules struct {
 	on     bool
 	nopass bool // any password is right
 	// payload is a rule about RESTORE, sanitize-payload or skip-sanitize-payload. It is
@@ -18,31 +18,29 @@ type userRules struct {
 	passwords []passwordHash
 	// selectors permit a command if one of them does. The first is the user's own; the
 	// others were given in parentheses.
-	selectors []selector
-	// unlimited spares the check. It is filled in by sealed.
-	unlimited bool
-	// deleted marks a user that is no more; whoever is still logged in as it is closed.
-	deleted bool
+	selectors []Selector
+	unlimited bool // filled in by sealed
+	deleted   bool
 }
 
 // passwordHash is all that is kept of a password.
 type passwordHash [sha256.Size]byte
 
-// newRules returns those of a user that was just created: off, and without any right.
-func newRules() *userRules { return &userRules{selectors: make([]selector, 1)} }
+// newRules returns the rules of a user that was just created: off, and without any right.
+func newRules() *Rules { return &Rules{selectors: make([]Selector, 1)} }
 
-// openRules are those of the default user of a server that asks for no password.
-func openRules() *userRules {
+// openRules are the rules of the default user of a server that asks for no password.
+func openRules() *Rules {
 	r := newRules()
 	r.on, r.nopass = true, true
-	r.selectors[0] = selector{allCommands: true, future: true, allKeys: true, allChannels: true}
+	r.selectors[0] = Selector{allCommands: true, future: true, allKeys: true, allChannels: true}
 	return r.sealed()
 }
 
-func (r *userRules) clone() *userRules {
+func (r *Rules) clone() *Rules {
 	c := *r
 	c.passwords = slices.Clone(r.passwords)
-	c.selectors = make([]selector, len(r.selectors))
+	c.selectors = make([]Selector, len(r.selectors))
 	for i := range r.selectors {
 		c.selectors[i] = r.selectors[i].clone()
 	}
@@ -50,39 +48,31 @@ func (r *userRules) clone() *userRules {
 }
 
 // sealed returns the rules ready for a user.
-func (r *userRules) sealed() *userRules {
+func (r *Rules) sealed() *Rules {
 	own := &r.selectors[0]
 	r.unlimited = own.allCommands && own.allKeys
 	return r
 }
 
-// open reports whether one becomes this user without a password.
-func (r *userRules) open() bool { return r.on && r.nopass }
+// Unlimited reports whether the user may run every command with every key, so that no check
+// is needed.
+func (r *Rules) Unlimited() bool { return r.unlimited }
+
+// Deleted reports whether the user was deleted. Nobody may be it any longer.
+func (r *Rules) Deleted() bool { return r.deleted }
+
+// NoPassword reports whether any password is right.
+func (r *Rules) NoPassword() bool { return r.nopass }
+
+// Open reports whether one becomes this user without a password.
+func (r *Rules) Open() bool { return r.on && r.nopass }
 
 // maxRules is how many rules of a kind a user may have. Each is compared with those before it,
 // and each command of the user with all of them.
 const maxRules = 4096
 
-// ruleError is what is wrong with a rule, in Redis' words.
-type ruleError string
-
-func (e ruleError) Error() string { return string(e) }
-
-const (
-	errRuleSyntax    = ruleError("Syntax error")
-	errRuleUnknown   = ruleError("Unknown command or category name in ACL")
-	errRuleAllKeys   = ruleError("Adding a pattern after the * pattern (or the 'allkeys' flag) is not valid and does not have any effect. Try 'resetkeys' to start with an empty list of patterns")
-	errRuleAllChans  = ruleError("Adding a pattern after the * pattern (or the 'allchannels' flag) is not valid and does not have any effect. Try 'resetchannels' to start with an empty list of channels")
-	errRuleNoPass    = ruleError("The password you are trying to remove from the user does not exist")
-	errRuleHash      = ruleError("The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters")
-	errRuleSubFirst  = ruleError("Allowing first-arg of a subcommand is not supported")
-	errRulePattern   = ruleError("A pattern is too long")
-	errRuleMany      = ruleError("A user can have at most 4096 passwords, selectors, and in each selector key patterns, channel patterns and first arguments of a command")
-	errRuleDuplicate = ruleError("Duplicate user found. A user can only be defined once in config files")
-)
-
 // apply changes the rules by one word, as ACL SETUSER does. The caller owns r.
-func (r *userRules) apply(t *table, word string) error {
+func (r *Rules) apply(c *Commands, word string) error {
 	switch strings.ToLower(word) {
 	case "":
 	case "on":
@@ -101,12 +91,12 @@ func (r *userRules) apply(t *table, word string) error {
 		*r = *newRules()
 		r.payload = "sanitize-payload"
 	default:
-		return r.applyOther(t, word)
+		return r.applyOther(c, word)
 	}
 	return nil
 }
 
-func (r *userRules) applyOther(t *table, word string) error {
+func (r *Rules) applyOther(c *Commands, word string) error {
 	switch word[0] {
 	case '>':
 		return r.addPassword(sha256.Sum256([]byte(word[1:])))
@@ -123,27 +113,27 @@ func (r *userRules) applyOther(t *table, word string) error {
 		return r.addPassword(hash)
 	case '(':
 		if !strings.HasSuffix(word, ")") {
-			return errRuleSyntax
+			return errSyntax
 		}
-		s, err := parseSelector(t, word)
+		s, err := parseSelector(c, word)
 		if err != nil {
 			return err
 		}
 		if len(r.selectors) > maxRules { // the user's own is one of them
-			return errRuleMany
+			return errTooMany
 		}
 		r.selectors = append(r.selectors, s)
 	default:
-		return r.selectors[0].apply(t, word)
+		return r.selectors[0].apply(c, word)
 	}
 	return nil
 }
 
-func (r *userRules) addPassword(hash passwordHash) error {
+func (r *Rules) addPassword(hash passwordHash) error {
 	switch {
 	case slices.Contains(r.passwords, hash):
 	case len(r.passwords) == maxRules:
-		return errRuleMany
+		return errTooMany
 	default:
 		r.passwords = append(r.passwords, hash)
 	}
@@ -151,10 +141,10 @@ func (r *userRules) addPassword(hash passwordHash) error {
 	return nil
 }
 
-func (r *userRules) removePassword(hash passwordHash) error {
+func (r *Rules) removePassword(hash passwordHash) error {
 	i := slices.Index(r.passwords, hash)
 	if i < 0 {
-		return errRuleNoPass
+		return errNoPassword
 	}
 	r.passwords = slices.Delete(r.passwords, i, i+1)
 	return nil
@@ -163,26 +153,26 @@ func (r *userRules) removePassword(hash passwordHash) error {
 // parseHash reads 64 hexadecimal digits, which Redis wants in lower case.
 func parseHash(text string) (hash passwordHash, err error) {
 	if len(text) != hex.EncodedLen(len(hash)) || strings.ToLower(text) != text {
-		return hash, errRuleHash
+		return hash, errHash
 	}
 	if _, err := hex.Decode(hash[:], []byte(text)); err != nil {
-		return hash, errRuleHash
+		return hash, errHash
 	}
 	return hash, nil
 }
 
 // parseSelector reads the rules between parentheses. A rule in it must not end with a
 // parenthesis, although Redis lets some: the selector could not be read back.
-func parseSelector(t *table, word string) (selector, error) {
-	var s selector
+func parseSelector(c *Commands, word string) (Selector, error) {
+	var s Selector
 	for _, rule := range strings.Split(strings.Trim(word, "()"), " ") {
 		if strings.HasSuffix(rule, ")") {
-			return s, errRuleSyntax
+			return s, errSyntax
 		}
 		if rule == "" {
 			continue
 		}
-		if err := s.apply(t, rule); err != nil {
+		if err := s.apply(c, rule); err != nil {
 			return s, err
 		}
 	}
@@ -210,8 +200,8 @@ func joinSelectors(words []string) (joined []string, ok bool) {
 	return joined, true
 }
 
-// flagWords are the flags of ACL GETUSER, which begin the description.
-func (r *userRules) flagWords() []string {
+// Flags returns the flags of ACL GETUSER, which begin the description.
+func (r *Rules) Flags() []string {
 	words := []string{"off"}
 	if r.on {
 		words[0] = "on"
@@ -225,7 +215,8 @@ func (r *userRules) flagWords() []string {
 	return words
 }
 
-func (r *userRules) passwordWords() []string {
+// Passwords returns the hashes of the passwords as hexadecimal digits.
+func (r *Rules) Passwords() []string {
 	words := make([]string, len(r.passwords))
 	for i, hash := range r.passwords {
 		words[i] = hex.EncodeToString(hash[:])
@@ -233,10 +224,14 @@ func (r *userRules) passwordWords() []string {
 	return words
 }
 
+// Selectors returns the selectors: the user's own, and those given in parentheses. The caller
+// must not change the slice.
+func (r *Rules) Selectors() []Selector { return r.selectors }
+
 // describe returns a line of ACL LIST, of an ACL file: it makes the same user again.
-func (r *userRules) describe(name string) string {
-	words := append([]string{"user", name}, r.flagWords()...)
-	for _, password := range r.passwordWords() {
+func (r *Rules) describe(name string) string {
+	words := append([]string{"user", name}, r.Flags()...)
+	for _, password := range r.Passwords() {
 		words = append(words, "#"+password)
 	}
 	for i := range r.selectors {

@@ -1,4 +1,4 @@
-package server
+package acl
 
 import (
 	"maps"
@@ -8,13 +8,13 @@ import (
 	"github.com/sessiond/sessiond/server/glob"
 )
 
-// selector is one set of permissions: commands, keys and channels. The zero selector
+// Selector is one set of permissions: commands, keys and channels. The zero Selector
 // permits nothing.
-type selector struct {
-	allCommands bool // spares the look at commands
+type Selector struct {
+	allCommands bool // so that commands need not be looked at
 	commands    []uint64
 	// firstArgs permit a command that is not in commands with one of these as its first
-	// argument, by command.id.
+	// argument, by Command.id.
 	firstArgs map[int][]string
 	// future says that +@all came after the last -@all: the description begins with it.
 	future bool
@@ -31,32 +31,23 @@ type selector struct {
 	channels    []string
 }
 
-// permission is what may be done with a key.
-type permission byte
-
-const (
-	mayRead permission = 1 << iota
-	mayWrite
-	mayAll = mayRead | mayWrite
-)
-
 type keyPattern struct {
 	text string
 	glob *glob.Pattern
-	may  permission
+	may  Permission
 }
 
 func (p *keyPattern) describe() string {
 	switch p.may {
-	case mayRead:
+	case MayRead:
 		return "%R~" + p.text
-	case mayWrite:
+	case MayWrite:
 		return "%W~" + p.text
 	}
 	return "~" + p.text
 }
 
-func (s *selector) clone() selector {
+func (s *Selector) clone() Selector {
 	c := *s
 	c.commands = slices.Clone(s.commands)
 	c.firstArgs = maps.Clone(s.firstArgs)
@@ -70,7 +61,7 @@ func (s *selector) clone() selector {
 }
 
 // apply changes the selector by one word.
-func (s *selector) apply(t *table, word string) error {
+func (s *Selector) apply(c *Commands, word string) error {
 	switch strings.ToLower(word) {
 	case "allkeys", "~*":
 		s.allKeys, s.keys = true, nil
@@ -81,16 +72,16 @@ func (s *selector) apply(t *table, word string) error {
 	case "resetchannels":
 		s.allChannels, s.channels = false, nil
 	case "allcommands", "+@all":
-		s.setAll(t, true)
+		s.setAll(c, true)
 	case "nocommands", "-@all":
-		s.setAll(t, false)
+		s.setAll(c, false)
 	default:
-		return s.applyOther(t, word)
+		return s.applyOther(c, word)
 	}
 	return nil
 }
 
-func (s *selector) applyOther(t *table, word string) error {
+func (s *Selector) applyOther(c *Commands, word string) error {
 	switch word[0] {
 	case '~', '%':
 		return s.addKeys(word)
@@ -99,27 +90,27 @@ func (s *selector) applyOther(t *table, word string) error {
 	case '+', '-':
 		name := strings.ToLower(word[1:])
 		if category, ok := strings.CutPrefix(name, "@"); ok {
-			return s.setCategory(t, category, word[0] == '+')
+			return s.setCategory(c, category, word[0] == '+')
 		}
-		cmd := t.named([]byte(name))
+		cmd := c.byName[name]
 		if cmd == nil && word[0] == '+' && strings.Contains(name, "|") {
-			return s.addFirstArg(t, word[1:])
+			return s.addFirstArg(c, word[1:])
 		}
 		if cmd == nil {
-			return errRuleUnknown
+			return errUnknown
 		}
 		s.setCommand(cmd, word[0] == '+')
 		s.note(word[:1] + name)
 		return nil
 	}
-	return errRuleSyntax
+	return errSyntax
 }
 
 // setAll permits or forbids every command, those of later versions, too.
-func (s *selector) setAll(t *table, allowed bool) {
+func (s *Selector) setAll(c *Commands, allowed bool) {
 	s.allCommands, s.future = allowed, allowed
 	s.rules, s.firstArgs = nil, nil
-	s.commands = make([]uint64, (len(t.all)+63)/64)
+	s.commands = make([]uint64, (len(c.byName)+63)/64)
 	if allowed {
 		for i := range s.commands {
 			s.commands[i] = ^uint64(0)
@@ -128,7 +119,7 @@ func (s *selector) setAll(t *table, allowed bool) {
 }
 
 // setCommand permits or forbids a command and all its subcommands.
-func (s *selector) setCommand(cmd *command, allowed bool) {
+func (s *Selector) setCommand(cmd *Command, allowed bool) {
 	word, bit := cmd.id/64, uint64(1)<<(cmd.id%64)
 	for len(s.commands) <= word {
 		s.commands = append(s.commands, 0)
@@ -140,16 +131,16 @@ func (s *selector) setCommand(cmd *command, allowed bool) {
 		s.allCommands = false
 	}
 	delete(s.firstArgs, cmd.id)
-	for i := range cmd.subs {
-		s.setCommand(&cmd.subs[i], allowed)
+	for _, sub := range cmd.subs {
+		s.setCommand(sub, allowed)
 	}
 }
 
-func (s *selector) setCategory(t *table, category string, allowed bool) error {
-	if !slices.Contains(categoryOrder[:], category) {
-		return errRuleUnknown
+func (s *Selector) setCategory(c *Commands, category string, allowed bool) error {
+	if !slices.Contains(categories[:], category) {
+		return errUnknown
 	}
-	for _, cmd := range t.of[category] {
+	for _, cmd := range c.byCategory[category] {
 		s.setCommand(cmd, allowed)
 	}
 	if allowed {
@@ -161,26 +152,26 @@ func (s *selector) setCategory(t *table, category string, allowed bool) error {
 }
 
 // addFirstArg permits a command with one first argument: "select|0".
-func (s *selector) addFirstArg(t *table, rule string) error {
+func (s *Selector) addFirstArg(c *Commands, rule string) error {
 	last := strings.LastIndexByte(rule, '|')
 	name, arg := strings.ToLower(rule[:last]), rule[last+1:]
-	cmd := t.named([]byte(name))
+	cmd := c.byName[name]
 	switch {
 	case cmd == nil:
-		return errRuleUnknown
-	case cmd.container != "":
-		return errRuleSubFirst
+		return errUnknown
+	case cmd.sub:
+		return errSubFirstArg
 	case arg == "" || hasSpaces(arg):
-		return errRuleSyntax
+		return errSyntax
 	case len(cmd.subs) > 0:
-		return errRuleUnknown
+		return errUnknown
 	}
 	same := func(other string) bool { return strings.EqualFold(arg, other) }
 	if s.permits(cmd) || slices.ContainsFunc(s.firstArgs[cmd.id], same) {
 		return nil
 	}
 	if len(s.firstArgs[cmd.id]) == maxRules {
-		return errRuleMany
+		return errTooMany
 	}
 	if s.firstArgs == nil {
 		s.firstArgs = map[int][]string{}
@@ -192,7 +183,7 @@ func (s *selector) addFirstArg(t *table, rule string) error {
 
 // note remembers a rule in place of earlier ones about the same command, its subcommands
 // or the same category.
-func (s *selector) note(rule string) {
+func (s *Selector) note(rule string) {
 	name := rule[1:]
 	s.rules = slices.DeleteFunc(s.rules, func(earlier string) bool {
 		return earlier[1:] == name || strings.HasPrefix(earlier[1:], name+"|")
@@ -201,27 +192,27 @@ func (s *selector) note(rule string) {
 }
 
 // addKeys reads "~pattern", or "%R~pattern" with R, W or both.
-func (s *selector) addKeys(word string) error {
+func (s *Selector) addKeys(word string) error {
 	if s.allKeys {
-		return errRuleAllKeys
+		return errAllKeys
 	}
 	may, text := mayAll, word[1:]
 	if word[0] == '%' {
 		if may, text = cutPermission(text); may == 0 {
-			return errRuleSyntax
+			return errSyntax
 		}
 	}
 	if hasSpaces(text) {
-		return errRuleSyntax
+		return errSyntax
 	}
 	i := slices.IndexFunc(s.keys, func(p keyPattern) bool { return p.text == text })
 	if i < 0 {
 		if len(s.keys) == maxRules {
-			return errRuleMany
+			return errTooMany
 		}
 		pattern, err := glob.Compile([]byte(text))
 		if err != nil {
-			return errRulePattern
+			return errPattern
 		}
 		i = len(s.keys)
 		s.keys = append(s.keys, keyPattern{text: text, glob: pattern})
@@ -235,14 +226,14 @@ func (s *selector) addKeys(word string) error {
 
 // cutPermission reads the letters of "RW~pattern", each at most once. As in Redis the tilde
 // may be missing where the pattern is empty. A permission of 0 is an error.
-func cutPermission(text string) (may permission, pattern string) {
+func cutPermission(text string) (may Permission, pattern string) {
 	for i := range len(text) {
-		var letter permission
+		var letter Permission
 		switch text[i] {
 		case 'R', 'r':
-			letter = mayRead
+			letter = MayRead
 		case 'W', 'w':
-			letter = mayWrite
+			letter = MayWrite
 		case '~':
 			return may, text[i+1:]
 		}
@@ -254,15 +245,15 @@ func cutPermission(text string) (may permission, pattern string) {
 	return may, ""
 }
 
-func (s *selector) addChannel(pattern string) error {
+func (s *Selector) addChannel(pattern string) error {
 	switch {
 	case s.allChannels:
-		return errRuleAllChans
+		return errAllChannels
 	case hasSpaces(pattern):
-		return errRuleSyntax
+		return errSyntax
 	case slices.Contains(s.channels, pattern):
 	case len(s.channels) == maxRules:
-		return errRuleMany
+		return errTooMany
 	default:
 		s.channels = append(s.channels, pattern)
 	}
@@ -272,7 +263,8 @@ func (s *selector) addChannel(pattern string) error {
 // hasSpaces reports whether a name or a pattern would break a line of an ACL file.
 func hasSpaces(text string) bool { return strings.ContainsAny(text, " \t\n\v\f\r\x00") }
 
-func (s *selector) describeCommands() string {
+// Commands describes the commands as ACL GETUSER does, as rules.
+func (s *Selector) Commands() string {
 	base := "-@all"
 	if s.future {
 		base = "+@all"
@@ -280,7 +272,8 @@ func (s *selector) describeCommands() string {
 	return strings.Join(append([]string{base}, s.rules...), " ")
 }
 
-func (s *selector) describeKeys() string {
+// Keys describes the keys as rules.
+func (s *Selector) Keys() string {
 	if s.allKeys {
 		return "~*"
 	}
@@ -291,7 +284,8 @@ func (s *selector) describeKeys() string {
 	return strings.Join(words, " ")
 }
 
-func (s *selector) describeChannels() string {
+// Channels describes the channels as rules.
+func (s *Selector) Channels() string {
 	if s.allChannels {
 		return "&*"
 	}
@@ -306,16 +300,16 @@ func (s *selector) describeChannels() string {
 }
 
 // describe returns the rules that make the same selector again.
-func (s *selector) describe() string {
+func (s *Selector) describe() string {
 	var words []string
-	if keys := s.describeKeys(); keys != "" {
+	if keys := s.Keys(); keys != "" {
 		words = append(words, keys)
 	}
 	if !s.allChannels {
 		words = append(words, "resetchannels")
 	}
-	if channels := s.describeChannels(); channels != "" {
+	if channels := s.Channels(); channels != "" {
 		words = append(words, channels)
 	}
-	return strings.Join(append(words, s.describeCommands()), " ")
+	return strings.Join(append(words, s.Commands()), " ")
 }

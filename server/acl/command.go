@@ -1,0 +1,87 @@
+package acl
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+)
+
+// Command is what rules have to know of a command. It must not be changed once it is one of
+// Commands.
+type Command struct {
+	Name       string   // in lower case; a subcommand is called "client|id"
+	Categories []string // some of those that the function Categories returns
+	NoAuth     bool     // every user may run it, so that everybody can log in
+	Keys       []KeyNeed
+
+	id   int // numbers the commands from 0
+	sub  bool
+	subs []*Command
+}
+
+// KeyNeed says which permission a command needs for some of its keys.
+type KeyNeed struct {
+	// The keys are each Step-th argument from First, which is at least 1, to Last. A negative
+	// Last is counted from the end.
+	First, Last, Step int
+
+	Need Permission
+	// ReadIfGet says that reading is needed only with the option GET: SET.
+	ReadIfGet bool
+}
+
+// Permission is a set of what may be done with a key. A key that a command only looks for
+// needs none of them, but must match a pattern all the same.
+type Permission byte
+
+// What may be done with a key.
+const (
+	MayRead Permission = 1 << iota
+	MayWrite
+	mayAll = MayRead | MayWrite
+)
+
+// of returns the permission that a command line needs.
+func (n *KeyNeed) of(args [][]byte) Permission {
+	if !n.ReadIfGet {
+		return n.Need
+	}
+	for _, arg := range args[min(3, len(args)):] {
+		if bytes.EqualFold(arg, []byte("GET")) {
+			return n.Need
+		}
+	}
+	return n.Need &^ MayRead
+}
+
+// Commands are all commands that rules can name. They do not change once made.
+type Commands struct {
+	byName     map[string]*Command
+	byCategory map[string][]*Command
+}
+
+// NewCommands takes over a list in which a container stands before its subcommands.
+func NewCommands(list []*Command) *Commands {
+	c := &Commands{byName: map[string]*Command{}, byCategory: map[string][]*Command{}}
+	for i, cmd := range list {
+		cmd.id = i
+		if name, _, ok := strings.Cut(cmd.Name, "|"); ok {
+			container := c.byName[name]
+			cmd.sub, container.subs = true, append(container.subs, cmd)
+		}
+		c.byName[cmd.Name] = cmd
+		for _, category := range cmd.Categories {
+			c.byCategory[category] = append(c.byCategory[category], cmd)
+		}
+	}
+	return c
+}
+
+var categories = [...]string{
+	"keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap",
+	"hyperloglog", "geo", "stream", "pubsub", "admin", "fast", "slow", "blocking",
+	"dangerous", "connection", "transaction", "scripting",
+}
+
+// Categories returns the names of all categories, in the order in which Redis lists them.
+func Categories() []string { return slices.Clone(categories[:]) }
