@@ -37,12 +37,12 @@ func errSetUser(word string, err error) error {
 
 var (
 	// ErrName is returned by Users.Set for a name that a line of a file could not hold.
-	ErrName = errors.New("Usernames can't contain spaces or null characters")
+	ErrName error = RuleError("Usernames can't contain spaces or null characters")
 	// ErrNoFile is returned by Users.Load and Users.Save if the users have no file.
 	ErrNoFile = errors.New("there is no ACL file")
 	// ErrOpenDefault is returned by Users.Set and Users.Load if others could become the default
 	// user of a public server without a password. It has no counterpart in Redis.
-	ErrOpenDefault = errors.New("The default user would need no password on a server that listens beyond loopback")
+	ErrOpenDefault error = RuleError("The default user would need no password on a server that listens beyond loopback")
 )
 
 // LinesError is what is wrong with the lines of a file, in Redis' words.
