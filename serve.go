@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 
+	"github.com/sessiond/sessiond/internal/aclfile"
 	"github.com/sessiond/sessiond/server"
 	"github.com/sessiond/sessiond/server/acl"
 )
@@ -89,7 +90,7 @@ func (s *Store) aclFile() acl.File {
 	if s.options.ACLFile == "" {
 		return nil
 	}
-	return aclFile(s.options.ACLFile)
+	return aclfile.Path(s.options.ACLFile)
 }
 
 // stopServing refuses any later Serve and returns the server, or nil if there is none.

@@ -1,6 +1,6 @@
 //go:build unix
 
-package sessiond
+package aclfile
 
 import (
 	"errors"

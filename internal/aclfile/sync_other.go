@@ -1,6 +1,6 @@
 //go:build !unix
 
-package sessiond
+package aclfile
 
 // syncFolder does nothing: a folder cannot be synced here.
 func syncFolder(string) error { return nil }
