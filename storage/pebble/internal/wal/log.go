@@ -152,7 +152,8 @@ func (l *Log) fits(n int) bool {
 
 // add puts a frame that fits behind the others. mu is held.
 func (l *Log) add(frame []byte, sum uint32) (end LSN, err error) {
-	if l.current.mapped != nil && len(frame) <= mappedMost && l.Written() == l.at { // nothing waits or is on its way
+	direct := l.current.mapped != nil && len(frame) <= mappedMost
+	if direct && len(l.pending) == 0 && l.Written() == l.at { // no other waits or is on its way
 		return l.addDirect(frame, sum)
 	}
 	begin := len(l.pending)
