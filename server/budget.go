@@ -58,17 +58,20 @@ func (s *share) Hold(n int) (ok bool) {
 // wait for their client hold none. The zero value is ready to use, also concurrently.
 type replyBuffers struct{ pool sync.Pool }
 
-// take returns an empty buffer.
-func (r *replyBuffers) take() []byte {
-	if b, ok := r.pool.Get().(*[]byte); ok {
-		return (*b)[:0]
+// take lends an empty buffer.
+func (r *replyBuffers) take() *[]byte {
+	if lent, ok := r.pool.Get().(*[]byte); ok {
+		return lent
 	}
-	return make([]byte, 0, 512)
+	b := make([]byte, 0, 512)
+	return &b
 }
 
-// give takes a buffer back that nobody uses any more. A large one is let go.
-func (r *replyBuffers) give(b []byte) {
-	if cap(b) > 0 && cap(b) <= 2*flushSize {
-		r.pool.Put(&b)
+// give takes back what take has lent, grown to b, which nobody uses any more. A large buffer
+// is let go.
+func (r *replyBuffers) give(lent *[]byte, b []byte) {
+	if lent != nil && cap(b) <= 2*flushSize {
+		*lent = b[:0]
+		r.pool.Put(lent)
 	}
 }

@@ -49,6 +49,7 @@ type conn struct {
 
 	in      resp.Reader
 	out     resp.Writer     // replies that were not sent yet
+	lent    *[]byte         // its memory, if the server has lent it
 	owed    storage.Barrier // what must be safe before they are sent
 	outbox  outbox          // the way they take
 	held    shares
@@ -265,7 +266,8 @@ func (c *conn) releaseBudgets() {
 // and is closed. The engine's locks are released on the way here.
 func (c *conn) guardedDispatch(args [][]byte) {
 	if c.out.Bytes() == nil {
-		c.out.Use(c.srv.replies.take())
+		c.lent = c.srv.replies.take()
+		c.out.Use(*c.lent)
 	}
 	begin := c.out.Len()
 	defer func() {

@@ -215,7 +215,8 @@ func (c *conn) flush() error {
 	}
 	err := c.sendReplies(segment{c.out.Bytes(), c.owed})
 	c.owed = 0
-	c.srv.replies.give(c.out.Release()) // an idle connection needs none
+	c.srv.replies.give(c.lent, c.out.Release()) // an idle connection needs none
+	c.lent = nil
 	return err
 }
 
