@@ -162,6 +162,33 @@ func TestOutbox_PushBarrier(t *testing.T) {
 	expectLine(t, r, "+change")
 }
 
+// Ensure that flush sends the pushes that were queued before it, should pushLoop not have come to
+// them.
+func TestOutbox_FlushSendsPushesFirst(t *testing.T) {
+	t.Parallel()
+	srv := New(Config{Keyspace: storage.NewKeyspace(enginetest.NewModel(), ttl.NewManual(1))})
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	if err := theirs.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	c := newConn(srv, 1, ours)
+	defer c.end()
+	c.outbox.wake = make(chan struct{}, 1) // nobody listens
+	c.push(segment{bytes: []byte("+first\r\n")})
+	c.push(segment{bytes: []byte("+second\r\n")})
+	c.out.Simple("reply")
+	flushed := make(chan error, 1)
+	go func() { flushed <- c.flush() }()
+	r := bufio.NewReader(theirs)
+	for _, want := range []string{"+first", "+second", "+reply"} {
+		expectLine(t, r, want)
+	}
+	if err := <-flushed; err != nil {
+		t.Errorf("flush = %v", err)
+	}
+}
+
 // Ensure that a client which does not take its pushes is cut at the limit, and that whoever
 // pushes does not wait for it.
 func TestOutbox_PushLimit(t *testing.T) {
