@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -34,14 +33,6 @@ type BackupOptions struct {
 	// goroutine. At the end both are equal. Nil means nobody.
 	Progress func(done, total int64)
 }
-
-const (
-	// backupName is the only folder inside the store's where a backup may lie.
-	backupName = "backup"
-	// stageName is a folder inside the store's that holds links to its files while they are
-	// brought to where the backup is made.
-	stageName = "backup.stage"
-)
 
 // Backup copies the store, as it stands at one instant, into the folder dir. The store goes
 // on working. A copy that is there already is replaced when the new one is complete and on
@@ -80,9 +71,6 @@ func BackupClosed(ctx context.Context, from, dir string, opts Options, backup Ba
 
 // ErrNoStore is returned by BackupClosed if there is nothing to copy.
 var ErrNoStore = errors.New("the folder holds no sessions of sessiond")
-
-// makesStore reports whether a name in a folder is of the file that makes it a store.
-func makesStore(name string) bool { return strings.HasPrefix(name, manifestMarker) }
 
 func (e *Engine) backup(ctx context.Context, dir string, opts BackupOptions) (_ BackupReport, err error) {
 	if err := e.ready(ctx); err != nil {
@@ -198,14 +186,11 @@ func (e *Engine) newStage(ctx context.Context) (stage string, err error) {
 // tables that the store has dropped since.
 func (h *home) clearStage() error { return removeStore(h.fs, h.fs.PathJoin(h.dir, stageName)) }
 
-// identity tells stores apart without telling the seed.
-func (s seed) identity() uint64 { return s.hash([]byte("sessiond backup")) }
-
 // sizes returns the number of records of each database that has some.
 func (e *Engine) sizes() map[int]int64 {
-	e.layout.mu.RLock()
-	defer e.layout.mu.RUnlock()
-	databases := e.layout.spaces.databases()
+	e.databases.mu.RLock()
+	defer e.databases.mu.RUnlock()
+	databases := e.databases.spaces.databases()
 	e.counters.mu.Lock()
 	defer e.counters.mu.Unlock()
 	sizes := map[int]int64{}

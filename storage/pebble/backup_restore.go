@@ -11,10 +11,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// restoreName is a folder inside the one being restored to. It holds the store until that is
-// whole, and keeps Open from taking what is around it for a store or an empty folder.
-const restoreName = "restore.new"
-
 // RestoreOptions changes how Restore works. The zero value is ready to use.
 type RestoreOptions struct {
 	// Progress is told how much has been copied, and then how much of the copy has been read, as

@@ -168,7 +168,7 @@ func (h *past) reportsOne(t testing.TB, want string) {
 func TestCheck_Files(t *testing.T) {
 	t.Parallel()
 	sound := soundPast(t)
-	bottom, layout := sound.table(t, 6, 1)
+	bottom, blocksOf := sound.table(t, 6, 1)
 	top, _ := sound.table(t, 0, 0)
 	frames := sound.frames(t)
 	log, manifest, options := frames[9].file, sound.files(t, "MANIFEST-*")[0], sound.files(t, "OPTIONS-*")[0]
@@ -179,11 +179,11 @@ func TestCheck_Files(t *testing.T) {
 		others bool // what is lost with it is reported, too
 		damage func(t *testing.T, h *past)
 	}{
-		{"data block", "table " + bottom, true, func(t *testing.T, h *past) { h.flip(t, bottom, int64(layout.Data[20].Offset)+50) }},
-		{"index block", "table " + bottom, true, func(t *testing.T, h *past) { h.flip(t, bottom, int64(layout.Index[0].Offset)+50) }},
-		{"filter", "table " + bottom, false, func(t *testing.T, h *past) { h.flip(t, bottom, int64(layout.Filter[0].Offset)+50) }},
-		{"properties", "table " + bottom, true, func(t *testing.T, h *past) { h.flip(t, bottom, int64(layout.Properties.Offset)+5) }},
-		{"footer", "table " + bottom, true, func(t *testing.T, h *past) { h.flip(t, bottom, int64(layout.Footer.Offset)+5) }},
+		{"data block", "table " + bottom, true, func(t *testing.T, h *past) { h.flip(t, bottom, int64(blocksOf.Data[20].Offset)+50) }},
+		{"index block", "table " + bottom, true, func(t *testing.T, h *past) { h.flip(t, bottom, int64(blocksOf.Index[0].Offset)+50) }},
+		{"filter", "table " + bottom, false, func(t *testing.T, h *past) { h.flip(t, bottom, int64(blocksOf.Filter[0].Offset)+50) }},
+		{"properties", "table " + bottom, true, func(t *testing.T, h *past) { h.flip(t, bottom, int64(blocksOf.Properties.Offset)+5) }},
+		{"footer", "table " + bottom, true, func(t *testing.T, h *past) { h.flip(t, bottom, int64(blocksOf.Footer.Offset)+5) }},
 		{"short table", "table " + bottom, true, func(t *testing.T, h *past) { h.change(t, bottom, half) }},
 		{"long table", "table " + bottom, true, func(t *testing.T, h *past) { h.change(t, bottom, func(b []byte) []byte { return append(b, 0) }) }},
 		{"no table", "table " + bottom + " (level 6): the file, of ", true, func(t *testing.T, h *past) { h.remove(t, bottom) }},

@@ -155,7 +155,7 @@ func (e *Engine) freeze() bool {
 		lsn:      n,
 		revision: e.revisions.Load(),
 		counts:   e.counters.all(),
-		spaces:   e.layout.spaces,
+		spaces:   e.databases.spaces,
 		seen:     e.Seen(),
 		reached:  e.index.lowest(),
 	}

@@ -29,8 +29,8 @@ func (tx *txn) commit() (storage.Barrier, error) {
 	}
 	tx.frame = tx.appendFrame(newFrame(tx.frame))
 	if tx.swapped || len(tx.frame) > e.log.Largest() {
-		e.layout.mu.Lock() // who walks or counts sees none of it before it is safe
-		defer e.layout.mu.Unlock()
+		e.databases.mu.Lock() // who walks or counts sees none of it before it is safe
+		defer e.databases.mu.Unlock()
 	}
 	var barrier storage.Barrier
 	err := e.record(tx.frame, func(m *dirty.Memory, lsn wal.LSN) {
@@ -96,6 +96,26 @@ func (tx *txn) appendFrame(dst []byte) []byte {
 	return dst
 }
 
+// appendChange appends what became of a record that changed.
+func (c *cell) appendChange(dst []byte, origin uint64) []byte {
+	before := beforeOf(c.existed, c.was)
+	switch {
+	case !c.exists:
+		return appendDelete(dst, before, c.place, c.name)
+	case c.replaced:
+		return appendPut(dst, before, c.place, c.now, origin, c.name, c.value)
+	}
+	return appendTouch(dst, before, c.place, c.now, origin, c.name)
+}
+
+// changeSize returns how many bytes appendChange appends at most.
+func (c *cell) changeSize() int {
+	if c.exists && c.replaced {
+		return mostChange(len(c.name), len(c.value))
+	}
+	return mostChange(len(c.name), 0)
+}
+
 // keep lays the changes over the tree. Commits is held.
 func (tx *txn) keep(m *dirty.Memory) {
 	e := tx.e
@@ -119,7 +139,7 @@ func (tx *txn) keep(m *dirty.Memory) {
 	e.counters.apply(tx.flushed, tx.diffs)
 	e.index.notice(tx.earliest)
 	if tx.swapped {
-		e.layout.spaces = tx.spaces
+		e.databases.spaces = tx.spaces
 	}
 }
 

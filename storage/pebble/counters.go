@@ -1,8 +1,6 @@
 package pebble
 
 import (
-	"encoding/binary"
-	"fmt"
 	"maps"
 	"sync"
 
@@ -71,32 +69,4 @@ func addDifference(diffs []difference, space uint16, count storage.Count) []diff
 
 func sum(a, b storage.Count) storage.Count {
 	return storage.Count{Records: a.Records + b.Records, Expiring: a.Expiring + b.Expiring}
-}
-
-// countOf returns what one record adds to the size of its space.
-func countOf(exists bool, x entry) storage.Count {
-	switch {
-	case !exists:
-		return storage.Count{}
-	case x.deadline == 0:
-		return storage.Count{Records: 1}
-	default:
-		return storage.Count{Records: 1, Expiring: 1}
-	}
-}
-
-func encodeCount(c storage.Count) []byte {
-	b := make([]byte, 0, countSize)
-	b = binary.BigEndian.AppendUint64(b, uint64(c.Records))
-	return binary.BigEndian.AppendUint64(b, uint64(c.Expiring))
-}
-
-func decodeCount(b []byte) (storage.Count, error) {
-	if len(b) != countSize {
-		return storage.Count{}, fmt.Errorf("count of %d bytes: %w", len(b), ErrDamaged)
-	}
-	return storage.Count{
-		Records:  int64(binary.BigEndian.Uint64(b)),
-		Expiring: int64(binary.BigEndian.Uint64(b[8:])),
-	}, nil
 }

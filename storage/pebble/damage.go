@@ -11,10 +11,6 @@ import (
 	pebbledb "github.com/cockroachdb/pebble/v2"
 )
 
-// ErrDamaged is wrapped by an error that says that the files of a store are not what was
-// written to them. A store for which Open returns it was not changed.
-var ErrDamaged = errors.New("store is damaged")
-
 // problem is something that is wrong with a file of a store.
 type problem struct {
 	file string // its name; with a star for one that is missing and could have one of many

@@ -64,13 +64,13 @@
 //
 // A goroutine takes them in this order and never the other way:
 //
-//	stripes, ascending -> layout -> checkpoints.running -> commits -> counters, index
+//	stripes, ascending -> databases -> checkpoints.running -> commits -> counters, index
 //
 // Stripes make updates of one key take turns and are held until the frame is in the log and the
 // change in memory, not until they are durable. A View of no keys takes no stripe: its Scan sees the
 // tree and the memory as of one instant. Layout is held only by a commit that swaps databases or fits
 // no segment, and by whoever looks up a database without holding a stripe. Running is held by who
-// makes a checkpoint; a commit that fits no segment makes one while it holds its stripes and layout.
+// makes a checkpoint; a commit that fits no segment makes one while it holds its stripes and databases.
 // Commits is held for reading from the frame of a commit to its counts, and for writing by who needs a
 // place in the log that nothing crosses, or the memory at one instant. Counters and index do not nest.
 //

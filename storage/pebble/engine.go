@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -38,7 +37,7 @@ type Engine struct {
 
 	stripes     stripes
 	generations generations
-	layout      layout
+	databases   databases
 	commits     sync.RWMutex // held for reading from the frame of a commit until it is in memory
 	memory      atomic.Pointer[dirty.Memory]
 	lasting     atomic.Uint64 // LSN behind the newest frame that replies wait for stable storage with
@@ -158,46 +157,9 @@ func (e *Engine) ready(ctx context.Context) error {
 	return ctx.Err()
 }
 
-const maxSpace = 1<<16 - 1
-
-// spaces maps databases to their spaces where the two differ. It is never changed, only
-// replaced.
-type spaces map[uint16]uint16
-
-func (s spaces) of(db uint16) uint16 {
-	if space, ok := s[db]; ok {
-		return space
-	}
-	return db
-}
-
-// swap returns s with the spaces of two databases exchanged.
-func (s spaces) swap(a, b uint16) spaces {
-	t := maps.Clone(s)
-	if t == nil {
-		t = spaces{}
-	}
-	t[a], t[b] = s.of(b), s.of(a)
-	for _, db := range [...]uint16{a, b} {
-		if t[db] == db {
-			delete(t, db)
-		}
-	}
-	return t
-}
-
-// databases returns the database of each space, where the two differ.
-func (s spaces) databases() spaces {
-	t := make(spaces, len(s))
-	for db, space := range s {
-		t[space] = db
-	}
-	return t
-}
-
-// layout holds the spaces of the databases. Whoever holds a stripe may read it without the
+// databases holds the spaces of the databases. Whoever holds a stripe may read it without the
 // lock, because it changes only while all stripes are locked.
-type layout struct {
+type databases struct {
 	mu     sync.RWMutex
 	spaces spaces
 }

@@ -17,8 +17,6 @@ import (
 var (
 	// ErrLocked is returned if the folder is already open, in this process or another.
 	ErrLocked = errors.New("folder is in use")
-	// ErrNewerFormat is returned if a newer version of the program wrote the store.
-	ErrNewerFormat = errors.New("store was written by a newer version")
 	// ErrForeign is returned if the folder holds something that is not a store, or something
 	// else in the place of one of its files. It is left as it is.
 	ErrForeign = errors.New("folder holds something else")
@@ -95,63 +93,6 @@ func checkFolder(names []string) error {
 	return nil
 }
 
-// fileKind is what a name in a folder says about a store there.
-type fileKind int
-
-const (
-	foreignFile fileKind = iota // nothing of a store's
-	earlyFile                   // may be there before a store is: its creation may have been interrupted
-	contentFile                 // comes when the store exists
-)
-
-// innocent reports whether a name says nothing about what a folder is for: what is hidden
-// (.gitkeep, .DS_Store, a NAS's .snapshot), and what file systems and NAS put into every folder
-// of theirs.
-func innocent(name string) bool {
-	switch name {
-	case "lost+found", "@eaDir", "#snapshot", "#recycle", "System Volume Information", "$RECYCLE.BIN", "desktop.ini", "Thumbs.db":
-		return true
-	}
-	return strings.HasPrefix(name, ".")
-}
-
-// earlyFiles are what sessiond itself puts into a folder beside what Pebble does.
-var earlyFiles = map[string]bool{
-	"LOCK": true, "reserve": true, "backup": true, "control.sock": true,
-}
-
-// kindOf tells the kinds apart. Pebble creates a store in this order: MANIFEST, its marker,
-// other markers, OPTIONS. The log comes after them.
-func kindOf(name string) fileKind {
-	if ofLog(name) {
-		return contentFile
-	}
-	if innocent(name) || earlyFiles[name] || strings.HasPrefix(name, reserveName) || isMarker(name) {
-		return earlyFile
-	}
-	kind, digits := contentFile, ""
-	switch ext := filepath.Ext(name); {
-	case ext == ".log" || ext == ".sst":
-		digits = strings.TrimSuffix(name, ext)
-	case ext == ".dbtmp":
-		digits = strings.TrimPrefix(strings.TrimSuffix(name, ext), "temporary.")
-	case strings.HasPrefix(name, "MANIFEST-"):
-		kind, digits = earlyFile, strings.TrimPrefix(name, "MANIFEST-")
-	case strings.HasPrefix(name, "OPTIONS-"):
-		digits = strings.TrimPrefix(name, "OPTIONS-")
-	}
-	if _, err := strconv.ParseUint(digits, 10, 64); err != nil || len(digits) < numberWidth {
-		return foreignFile
-	}
-	return kind
-}
-
-// isMarker reports whether a file says by its name which of Pebble's other files count.
-func isMarker(name string) bool { return strings.HasPrefix(name, "marker.") }
-
-// numberWidth is how many digits a number in a name has at least.
-const numberWidth = 6
-
 // resolve names a folder in one way only, so that a lock of this process is found whatever
 // path led to it.
 func resolve(dir string) (string, error) {
@@ -164,4 +105,16 @@ func resolve(dir string) (string, error) {
 		return dir, nil
 	}
 	return real, err
+}
+
+// refuseOther refuses the folder of a store of another format and leaves it as it is.
+func refuseOther(files vfs.FS, dir string) error {
+	names, err := files.List(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return otherFormat(names)
 }

@@ -3,6 +3,7 @@ package pebble
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/dchest/siphash"
 
@@ -88,6 +89,9 @@ type seed struct{ k0, k1 uint64 }
 
 func (s seed) hash(name []byte) uint64 { return siphash.Hash(s.k0, s.k1, name) & hashMask }
 
+// identity tells stores apart without telling the seed.
+func (s seed) identity() uint64 { return s.hash([]byte("sessiond backup")) }
+
 // appendPosition appends the entry or value key of a record.
 func appendPosition(dst []byte, prefix byte, p place, name []byte) []byte {
 	dst = append(dst, prefix)
@@ -170,6 +174,9 @@ func decodeEntry(b []byte) (entry, error) {
 	return x, nil
 }
 
+// maxValue is the largest value the format can hold.
+const maxValue = math.MaxUint32
+
 // spaceBounds returns the first key of a space under prefix and the first one after it.
 func spaceBounds(prefix byte, space uint16) (lower, upper []byte) {
 	lower = binary.BigEndian.AppendUint16([]byte{prefix}, space)
@@ -182,4 +189,32 @@ func spaceBounds(prefix byte, space uint16) (lower, upper []byte) {
 // numbered returns a meta key that exists once for each number.
 func numbered(key []byte, number uint16) []byte {
 	return binary.BigEndian.AppendUint16(append([]byte(nil), key...), number)
+}
+
+// countOf returns what one record adds to the size of its space.
+func countOf(exists bool, x entry) storage.Count {
+	switch {
+	case !exists:
+		return storage.Count{}
+	case x.deadline == 0:
+		return storage.Count{Records: 1}
+	default:
+		return storage.Count{Records: 1, Expiring: 1}
+	}
+}
+
+func encodeCount(c storage.Count) []byte {
+	b := make([]byte, 0, countSize)
+	b = binary.BigEndian.AppendUint64(b, uint64(c.Records))
+	return binary.BigEndian.AppendUint64(b, uint64(c.Expiring))
+}
+
+func decodeCount(b []byte) (storage.Count, error) {
+	if len(b) != countSize {
+		return storage.Count{}, fmt.Errorf("count of %d bytes: %w", len(b), ErrDamaged)
+	}
+	return storage.Count{
+		Records:  int64(binary.BigEndian.Uint64(b)),
+		Expiring: int64(binary.BigEndian.Uint64(b[8:])),
+	}, nil
 }

@@ -59,70 +59,59 @@ type logged struct {
 // newFrame returns dst with room for the head of a frame.
 func newFrame(dst []byte) []byte { return append(dst[:0], make([]byte, wal.HeaderSize)...) }
 
-// appendChange appends what became of a record that changed.
-func (c *cell) appendChange(dst []byte, origin uint64) []byte {
-	kind := changeTouch
-	switch {
-	case !c.exists:
-		kind = changeDelete
-	case c.replaced:
-		kind = changePut
-	}
-	flags := byte(kind)
-	if c.existed {
-		flags |= flagExisted
-		if c.was.deadline != ttl.Never {
-			flags |= flagExpiring
+// before is what there was under a key before a change.
+type before byte
+
+// beforeExpiry is that there was a record with a deadline.
+const beforeExpiry before = flagExisted | flagExpiring
+
+// beforeOf returns what the log says of a record that was there before a change, or was not.
+func beforeOf(existed bool, was entry) (b before) {
+	if existed {
+		b |= flagExisted
+		if was.deadline != ttl.Never {
+			b |= flagExpiring
 		}
 	}
-	dst = append(dst, flags)
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(c.place))
-	if kind == changeDelete {
-		dst = binary.AppendUvarint(dst, uint64(len(c.name)))
-		return append(dst, c.name...)
-	}
-	dst = binary.AppendUvarint(dst, c.now.revision-origin)
-	dst = binary.AppendUvarint(dst, uint64(c.now.deadline))
-	dst = append(dst, byte(c.now.kind))
-	dst = binary.AppendUvarint(dst, uint64(len(c.name)))
-	dst = binary.AppendUvarint(dst, uint64(c.now.size))
-	dst = append(dst, c.name...)
-	if kind == changePut {
-		dst = append(dst, c.value...)
-	}
-	return dst
+	return b
 }
 
-// changeSize returns how many bytes appendChange appends at most.
-func (c *cell) changeSize() int {
-	n := 1 + 8 + 4*binary.MaxVarintLen64 + 1 + len(c.name)
-	if c.exists && c.replaced {
-		n += len(c.value)
-	}
-	return n
+// appendPut appends that a record got a value.
+func appendPut(dst []byte, b before, p place, now entry, origin uint64, name, value []byte) []byte {
+	return append(appendNow(dst, changePut, b, p, now, origin, name), value...)
 }
+
+// appendTouch appends that a record changed and kept its value.
+func appendTouch(dst []byte, b before, p place, now entry, origin uint64, name []byte) []byte {
+	return appendNow(dst, changeTouch, b, p, now, origin, name)
+}
+
+func appendNow(dst []byte, kind changeKind, b before, p place, now entry, origin uint64, name []byte) []byte {
+	dst = append(dst, byte(kind)|byte(b))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(p))
+	dst = binary.AppendUvarint(dst, now.revision-origin)
+	dst = binary.AppendUvarint(dst, uint64(now.deadline))
+	dst = append(dst, byte(now.kind))
+	dst = binary.AppendUvarint(dst, uint64(len(name)))
+	dst = binary.AppendUvarint(dst, uint64(now.size))
+	return append(dst, name...)
+}
+
+// appendDelete appends that a record was removed.
+func appendDelete(dst []byte, b before, p place, name []byte) []byte {
+	dst = append(dst, byte(changeDelete)|byte(b))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(p))
+	dst = binary.AppendUvarint(dst, uint64(len(name)))
+	return append(dst, name...)
+}
+
+// mostChange returns how many bytes the change of a record takes at most.
+func mostChange(name, value int) int { return 1 + 8 + 4*binary.MaxVarintLen64 + 1 + name + value }
 
 const flushSize = 1 + 2
 
 func appendFlush(dst []byte, space uint16) []byte {
 	return binary.LittleEndian.AppendUint16(append(dst, byte(changeFlush)), space)
-}
-
-func (s spaces) appendChange(dst []byte) []byte {
-	dst = binary.AppendUvarint(append(dst, byte(changeSpaces)), uint64(len(s)))
-	for db, space := range s {
-		dst = binary.LittleEndian.AppendUint16(dst, db)
-		dst = binary.LittleEndian.AppendUint16(dst, space)
-	}
-	return dst
-}
-
-func (s spaces) changeSize() int { return 1 + binary.MaxVarintLen64 + 4*len(s) }
-
-// appendDelete appends that a record with a deadline was removed.
-func appendDelete(dst []byte, p place, name []byte) []byte {
-	c := cell{place: p, name: name, existed: true, was: entry{deadline: ttl.Latest}}
-	return c.appendChange(dst, 0)
 }
 
 func appendSeen(dst []byte, now ttl.Instant) []byte {

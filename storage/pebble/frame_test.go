@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -21,13 +22,21 @@ func (c *logged) again(dst []byte, origin uint64) []byte {
 	case changeSeen:
 		return appendSeen(dst, c.deadline)
 	}
-	x := cell{place: c.place, name: c.name, value: c.value, existed: c.existed, exists: c.kind != changeDelete, replaced: c.kind == changePut}
-	x.was.deadline = ttl.Never
-	if c.expiring {
-		x.was.deadline = 1
+	b := before(0)
+	if c.existed {
+		b |= flagExisted
 	}
-	x.now = entry{kind: c.record, deadline: c.deadline, revision: origin + c.revision, size: uint32(c.size)}
-	return x.appendChange(dst, origin)
+	if c.expiring {
+		b |= flagExpiring
+	}
+	now := entry{kind: c.record, deadline: c.deadline, revision: origin + c.revision, size: uint32(c.size)}
+	switch c.kind {
+	case changeDelete:
+		return appendDelete(dst, b, c.place, c.name)
+	case changePut:
+		return appendPut(dst, b, c.place, now, origin, c.name, c.value)
+	}
+	return appendTouch(dst, b, c.place, now, origin, c.name)
 }
 
 // equal reports whether two changes are the same.
@@ -127,17 +136,22 @@ func TestFrame(t *testing.T) {
 	}
 }
 
-// Ensure that changeSize says how many bytes a change takes at most: the commit relies on it to tell
+// Ensure that mostChange and changeSize say how many bytes a change takes at most: the commit relies on it to tell
 // whether the frame fits a segment.
 func TestFrame_Size(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 1000 {
-		x := cell{name: make([]byte, rng.IntN(300)), value: make([]byte, rng.IntN(3000)), existed: rng.IntN(2) == 0,
-			exists: rng.IntN(3) > 0, replaced: rng.IntN(2) == 0, place: place(rng.Uint64())}
-		x.now = entry{deadline: ttl.Instant(rng.Uint64() >> 1), revision: rng.Uint64() | 1<<63}
-		if n := len(x.appendChange(nil, 0)); n > x.changeSize() {
-			t.Errorf("%d bytes, at most %d were expected", n, x.changeSize())
+		name, value, p := make([]byte, rng.IntN(300)), make([]byte, rng.IntN(3000)), place(rng.Uint64())
+		now := entry{deadline: ttl.Instant(rng.Uint64() >> 1), revision: rng.Uint64() | 1<<63, size: math.MaxUint32}
+		for most, got := range map[int][]byte{
+			mostChange(len(name), len(value)): appendPut(nil, beforeExpiry, p, now, 0, name, value),
+			mostChange(len(name), 0):          appendTouch(nil, beforeExpiry, p, now, 0, name),
+			mostChange(len(name), 0) + 1:      append(appendDelete(nil, beforeExpiry, p, name), 0),
+		} {
+			if len(got) > most {
+				t.Errorf("%d bytes, at most %d were expected", len(got), most)
+			}
 		}
 		s := spaces{}
 		for range rng.IntN(200) {

@@ -80,7 +80,8 @@ func newFront(size int64) (f front) {
 	return f
 }
 
-func (p place) mix() uint64 { return dirty.Mix(uint64(p)) }
+// mix spreads places over shards and slots as the memory does over its parts.
+func mix(p place) uint64 { return dirty.Mix(uint64(p)) }
 
 func (f *front) shard(mixed uint64) *shard {
 	return &f.shards[mixed>>16&uint64(len(f.shards)-1)]
@@ -91,7 +92,7 @@ func (f *front) stat(p place, name []byte) (x entry, found bool) {
 	if len(f.shards) == 0 {
 		return x, false
 	}
-	mixed := p.mix()
+	mixed := mix(p)
 	s := f.shard(mixed)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,7 +109,7 @@ func (f *front) get(dst []byte, p place, name []byte) (x entry, value []byte, fo
 	if len(f.shards) == 0 {
 		return x, dst, false, false
 	}
-	mixed := p.mix()
+	mixed := mix(p)
 	s := f.shard(mixed)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,7 +132,7 @@ func (f *front) put(p place, name []byte, x entry, value []byte, whole bool) {
 	if len(f.shards) == 0 {
 		return
 	}
-	mixed := p.mix()
+	mixed := mix(p)
 	s := f.shard(mixed)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,7 +164,7 @@ func (f *front) drop(p place, name []byte) {
 	if len(f.shards) == 0 {
 		return
 	}
-	mixed := p.mix()
+	mixed := mix(p)
 	s := f.shard(mixed)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -177,7 +178,7 @@ func (f *front) dropSpace(space uint16) {
 		s.mu.Lock()
 		s.each(func(at int) {
 			if s.place(at).space() == space {
-				s.forget(s.find(s.place(at).mix(), s.place(at), s.name(at)))
+				s.forget(s.find(mix(s.place(at)), s.place(at), s.name(at)))
 			}
 		})
 		s.mu.Unlock()
@@ -216,7 +217,7 @@ func (s *shard) forget(at, i int) {
 	s.used--
 	mask := len(s.table) - 1
 	for j := (i + 1) & mask; s.table[j] != 0; j = (j + 1) & mask {
-		home := int(s.place(s.table[j].at()).mix()) & mask
+		home := int(mix(s.place(s.table[j].at()))) & mask
 		if (j-home)&mask >= (j-i)&mask {
 			s.table[i], i = s.table[j], j
 		}
@@ -264,7 +265,7 @@ func (s *shard) growTable() {
 		if t == 0 {
 			continue
 		}
-		i := int(s.place(t.at()).mix()) & mask
+		i := int(mix(s.place(t.at()))) & mask
 		for s.table[i] != 0 {
 			i = (i + 1) & mask
 		}
@@ -306,7 +307,7 @@ func (s *shard) pass(left int) int {
 	if *flags&flagDead != 0 {
 		return left
 	}
-	_, i := s.find(s.place(at).mix(), s.place(at), s.name(at))
+	_, i := s.find(mix(s.place(at)), s.place(at), s.name(at))
 	if *flags&flagUsed == 0 || left == 0 {
 		s.forget(at, i)
 		return left

@@ -18,7 +18,7 @@ func (s *shard) check(t testing.TB, fn func(p place, name []byte, x entry, value
 	s.each(func(at int) {
 		n++
 		p, name, x := s.place(at), s.name(at), s.entry(at)
-		if got, _ := s.find(p.mix(), p, name); got != at {
+		if got, _ := s.find(mix(p), p, name); got != at {
 			t.Errorf("the record at %d is found at %d", at, got)
 		}
 		begin := at + frontHead + len(name)

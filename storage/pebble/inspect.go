@@ -16,13 +16,6 @@ import (
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 )
 
-// Markers are empty files whose names say something: PREFIX NUMBER . WHAT. The one with the
-// highest number holds.
-const (
-	manifestMarker = "marker.manifest."
-	formatMarker   = "marker.format-version."
-)
-
 // inspection looks for damage that Pebble does not notice when it opens a store, or takes
 // for something else: a MANIFEST that is damaged, a file that is not there. It reads the MANIFEST
 // and looks at the size of each table. A MANIFEST that ends too early makes an older tree, which

@@ -494,8 +494,8 @@ func TestLog_LargeIsShownWhenSafe(t *testing.T) {
 	hold.Store(true)
 	group.Go(func() { put(t, e, "large", strings.Repeat("x", 100_000), ttl.Never) })
 	<-flushing
-	if e.layout.mu.TryRLock() {
-		e.layout.mu.RUnlock()
+	if e.databases.mu.TryRLock() {
+		e.databases.mu.RUnlock()
 		t.Error("a reader may look while the change is nowhere but in memory")
 	}
 	close(goOn)

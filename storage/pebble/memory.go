@@ -41,7 +41,7 @@ func (c *cell) keep(m *dirty.Memory) {
 // record appends a frame to the log and then has keep lay its changes over the tree, where others
 // see them. What fits no segment of the log is in the files of the tree when record returns, all of it in
 // one step: the frame in its place says nothing. The caller holds its stripes, so nobody reads such
-// records before, and layout.mu if the frame is too large.
+// records before, and databases.mu if the frame is too large.
 func (e *Engine) record(frame []byte, keep func(*dirty.Memory, wal.LSN)) error {
 	large := len(frame) > e.log.Largest()
 	if !large {

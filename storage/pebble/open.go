@@ -276,7 +276,7 @@ func (e *Engine) loadSpaces() error {
 		moved[db] = binary.BigEndian.Uint16(value)
 		return nil
 	})
-	e.layout.spaces, e.checkpoints.spaces = moved, moved
+	e.databases.spaces, e.checkpoints.spaces = moved, moved
 	return err
 }
 

@@ -67,7 +67,7 @@ func (r *reader) announce(scope storage.Scope) {
 // begin is called when the stripes are held.
 func (r *reader) begin() {
 	if r.held != (stripeSet{}) {
-		r.spaces = r.e.layout.spaces
+		r.spaces = r.e.databases.spaces
 	}
 }
 
@@ -151,7 +151,7 @@ func (r *reader) search(hash uint64, k storage.Key) bool {
 	return false
 }
 
-// space returns the space of a database. The caller holds a stripe or layout.mu.
+// space returns the space of a database. The caller holds a stripe or databases.mu.
 func (r *reader) space(db int) (uint16, error) {
 	if db < 0 || db > maxSpace {
 		return 0, fmt.Errorf("database %d: numbers go from 0 to %d", db, maxSpace)
@@ -283,15 +283,15 @@ func (r *reader) Generation(k storage.Key) (uint64, error) {
 	return r.e.generations.at(k.DB, p.hash()).Load(), err
 }
 
-// lookBeyond makes the layout readable without a stripe, until done is called.
+// lookBeyond makes the databases readable without a stripe, until done is called.
 func (r *reader) lookBeyond() (done func()) {
 	if r.all {
 		return func() {}
 	}
 	r.beyond = true
-	mu := &r.e.layout.mu
+	mu := &r.e.databases.mu
 	mu.RLock()
-	r.spaces = r.e.layout.spaces
+	r.spaces = r.e.databases.spaces
 	return mu.RUnlock
 }
 

@@ -3,8 +3,6 @@ package pebble
 import (
 	"io"
 	"math/rand/v2"
-	"strconv"
-	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -94,12 +92,6 @@ func headsOf(name string) (empty bool, heads []fileHead) {
 		}
 	}
 	return false, heads
-}
-
-// isReserve reports whether a name is of a piece of the reserve.
-func isReserve(name string) bool {
-	piece, err := strconv.Atoi(strings.TrimPrefix(name, reserveName))
-	return err == nil && name == reserveName+strconv.Itoa(piece)
 }
 
 // filler is what the reserve is made of where room cannot be had without writing.

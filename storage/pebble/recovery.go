@@ -35,7 +35,7 @@ func (r *recovery) repeat(f wal.Frame) error {
 			e.counters.apply([]uint16{c.space}, nil)
 			r.g.Flush(c.space)
 		case changeSpaces:
-			e.layout.spaces = c.spaces
+			e.databases.spaces = c.spaces
 		case changeSeen:
 			e.index.last = c.deadline
 			e.index.seen.Store(int64(c.deadline))

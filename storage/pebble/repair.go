@@ -197,7 +197,7 @@ func (r *repairer) begin() error {
 	if h.seen > 0 {
 		errs = append(errs, b.Set(keySeen, binary.BigEndian.AppendUint64(nil, uint64(h.seen)), nil))
 	}
-	errs = append(errs, spaces(nil).write(b, h.spaces), r.to.db.Apply(b, pebbledb.NoSync), b.Close(), r.to.db.Flush())
+	errs = append(errs, writeSpaces(b, nil, h.spaces), r.to.db.Apply(b, pebbledb.NoSync), b.Close(), r.to.db.Flush())
 	r.dbs = spaces{}
 	for db, space := range h.spaces {
 		r.dbs[space] = db

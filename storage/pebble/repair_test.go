@@ -83,7 +83,7 @@ func (h *past) gaps(t testing.TB) (entries, values []gap, seed seed) {
 func TestRepair(t *testing.T) {
 	t.Parallel()
 	sound := soundPast(t)
-	bottom, layout := sound.table(t, 6, 1)
+	bottom, blocksOf := sound.table(t, 6, 1)
 	top, above := sound.table(t, 0, 0)
 	log := sound.log(t)
 	p, name, x := sound.some(t, 100)
@@ -107,11 +107,11 @@ func TestRepair(t *testing.T) {
 		anew   string // what it must say was made anew
 	}{
 		{name: "nothing", damage: func(*testing.T, *past) {}},
-		{name: "data block", damage: blocks(bottom, layout.Data[20].Offset), most: 40, least: 1, given: "cannot be read"},
-		{name: "two data blocks", damage: blocks(bottom, layout.Data[10].Offset, layout.Data[25].Offset), most: 80, least: 2, given: "cannot be read"},
+		{name: "data block", damage: blocks(bottom, blocksOf.Data[20].Offset), most: 40, least: 1, given: "cannot be read"},
+		{name: "two data blocks", damage: blocks(bottom, blocksOf.Data[10].Offset, blocksOf.Data[25].Offset), most: 80, least: 2, given: "cannot be read"},
 		{name: "upper data block", damage: blocks(top, above.Data[2].Offset), most: 200, least: 1, given: "cannot be read"},
-		{name: "index block", damage: blocks(bottom, layout.Index[0].Offset), most: 500, least: 100, given: "cannot be read"},
-		{name: "filter block", damage: blocks(bottom, layout.Filter[0].Offset)},
+		{name: "index block", damage: blocks(bottom, blocksOf.Index[0].Offset), most: 500, least: 100, given: "cannot be read"},
+		{name: "filter block", damage: blocks(bottom, blocksOf.Filter[0].Offset)},
 		{name: "no table", damage: func(t *testing.T, h *past) { h.remove(t, bottom) }, most: 500, least: 100, given: "cannot be read"},
 		{name: "short table", damage: func(t *testing.T, h *past) {
 			h.change(t, bottom, func(b []byte) []byte { return b[:len(b)/2] })
@@ -435,7 +435,7 @@ func TestRepair_Head(t *testing.T) {
 	t.Parallel()
 	h := soundPast(t)
 	h.raw(t, func(b *pebbledb.Batch) error {
-		return errors.Join(spaces(nil).write(b, spaces(nil).swap(0, 1)), b.Set(keySeen, binary.BigEndian.AppendUint64(nil, 123_456), nil))
+		return errors.Join(writeSpaces(b, nil, spaces(nil).swap(0, 1)), b.Set(keySeen, binary.BigEndian.AppendUint64(nil, 123_456), nil))
 	})
 	s := h.open(t)
 	old := s.head
@@ -480,9 +480,9 @@ func TestRepair_Flushed(t *testing.T) {
 	// The tombstones are in the newest table, the first of its level in Pebble's list or not.
 	damaged := false
 	for i := 0; !damaged; i++ {
-		name, layout := h.table(t, 0, i)
-		if damaged = layout.RangeDel.Length > 0; damaged {
-			h.flip(t, name, int64(layout.RangeDel.Offset)+5)
+		name, blocksOf := h.table(t, 0, i)
+		if damaged = blocksOf.RangeDel.Length > 0; damaged {
+			h.flip(t, name, int64(blocksOf.RangeDel.Offset)+5)
 		}
 	}
 	report := h.repair(t)

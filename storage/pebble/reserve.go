@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"runtime"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -31,13 +30,10 @@ type reserve struct {
 	held   atomic.Int64 // sum of pieces
 }
 
-const (
-	reservePieces = 8
-	reserveName   = "reserve." // and a digit
-)
+const reservePieces = 8
 
 func (r *reserve) path(piece int) string {
-	return r.fs.PathJoin(r.dir, reserveName+strconv.Itoa(piece))
+	return r.fs.PathJoin(r.dir, nameOfReserve(piece))
 }
 
 // find takes over the reserve of an earlier run.

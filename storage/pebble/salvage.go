@@ -131,8 +131,6 @@ func (s *salvage) lockFileExists() bool {
 	return err == nil
 }
 
-const lockFile = "LOCK"
-
 // lockExisting takes a folder that must be a store. If there is no lock file, nobody has
 // the folder open, and none is made: a copy stays as it is. Nobody has a folder open that is on a
 // disk for reading only. Then the lock is nil.
@@ -208,14 +206,4 @@ func (s *salvage) tableBytes() (sum int64) {
 // positionText names a place in reports: the database and the position in it.
 func (h *head) positionText(p place) string {
 	return fmt.Sprintf("database %d at %012x", h.spaces.owner(p.space()), p.hash())
-}
-
-// owner returns the database that has a space.
-func (s spaces) owner(space uint16) uint16 {
-	for db, other := range s {
-		if other == space {
-			return db
-		}
-	}
-	return space
 }

@@ -59,7 +59,7 @@ func (s *salvage) followLog() error {
 	if w.earliest != ttl.Never {
 		h.fence = min(h.fence, w.earliest)
 	}
-	h.spaces, h.counts = e.layout.spaces, e.counters.of
+	h.spaces, h.counts = e.databases.spaces, e.counters.of
 	all := h.followedKnown && s.log.damage == nil
 	h.countsKnown, h.revisionKnown = h.countsKnown && all, h.revisionKnown && all
 	h.seen, h.revision = e.Seen(), e.revisions.Load()
@@ -77,7 +77,7 @@ func isUnreadable(err error) bool {
 func (s *salvage) recovery() *recovery {
 	e := s.engine()
 	h := &s.head
-	e.layout.spaces = maps.Clone(h.spaces)
+	e.databases.spaces = maps.Clone(h.spaces)
 	e.counters.of = maps.Clone(h.counts)
 	e.index.seen.Store(int64(h.seen))
 	e.revisions.Store(h.revision)

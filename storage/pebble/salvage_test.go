@@ -257,11 +257,11 @@ func (h *past) table(t testing.TB, level, i int) (string, *sstable.Layout) {
 			t.Fatal(err)
 		}
 		defer r.Close()
-		layout, err := r.Layout()
+		blocksOf, err := r.Layout()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return tab.name, layout
+		return tab.name, blocksOf
 	}
 	t.Fatalf("level %d has too few tables: %+v", level, s.tables)
 	return "", nil

@@ -194,7 +194,7 @@ func (e *Engine) settle(chunk []filed, now ttl.Instant) error {
 		}
 		if f.fate == removed {
 			diffs = addDifference(diffs, f.place.space(), storage.Count{Records: -1, Expiring: -1})
-			x.frame = appendDelete(x.frame, f.place, f.name)
+			x.frame = appendDelete(x.frame, beforeExpiry, f.place, f.name)
 		}
 	}
 	keep := func(m *dirty.Memory, _ wal.LSN) {
@@ -218,8 +218,8 @@ func (e *Engine) remove(chunk []filed, keep func(*dirty.Memory, wal.LSN), diffs 
 	x.frame = appendSeen(x.frame, seen)
 	if len(x.frame) > e.log.Largest() { // long names
 		defer func() { x.frame = nil }()
-		e.layout.mu.Lock()
-		defer e.layout.mu.Unlock()
+		e.databases.mu.Lock()
+		defer e.databases.mu.Unlock()
 	}
 	err := e.record(x.frame, func(m *dirty.Memory, lsn wal.LSN) {
 		keep(m, lsn)

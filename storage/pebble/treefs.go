@@ -2,8 +2,6 @@ package pebble
 
 import (
 	"fmt"
-	"path/filepath"
-	"strings"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -59,8 +57,6 @@ func (fs treeFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, 
 }
 
 func (fs treeFS) ours(name string) bool { return fs.PathDir(name) == fs.dir.path }
-
-func isManifest(name string) bool { return strings.HasPrefix(filepath.Base(name), "MANIFEST-") }
 
 // manifestFile is a MANIFEST. Pebble syncs it after each edit.
 type manifestFile struct {

@@ -132,7 +132,7 @@ func (m *mark) write(b *pebbledb.Batch, old spaces) error {
 		b.Set(keyRevision, binary.BigEndian.AppendUint64(nil, m.revision), nil),
 		b.Set(keySeen, binary.BigEndian.AppendUint64(nil, uint64(m.seen)), nil),
 		b.Set(keyFence, binary.BigEndian.AppendUint64(nil, uint64(m.reached)), nil),
-		old.write(b, m.spaces),
+		writeSpaces(b, old, m.spaces),
 	}
 	for space, count := range m.counts {
 		errs = append(errs, b.Set(numbered(keyCount, space), encodeCount(count), nil))
@@ -168,8 +168,8 @@ func flush(b *pebbledb.Batch, space uint16) error {
 	return nil
 }
 
-// write writes to b how s becomes t.
-func (s spaces) write(b *pebbledb.Batch, t spaces) error {
+// writeSpaces writes to b how s becomes t.
+func writeSpaces(b *pebbledb.Batch, s, t spaces) error {
 	for db := range s {
 		if _, stays := t[db]; stays {
 			continue

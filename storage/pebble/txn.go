@@ -3,7 +3,6 @@ package pebble
 import (
 	"bytes"
 	"fmt"
-	"math"
 	"slices"
 	"sync/atomic"
 
@@ -48,9 +47,6 @@ const maxKeptFrame = 64 << 10
 
 // fewCells is how many cells are searched one by one.
 const fewCells = 8
-
-// maxValue is the largest value the format can hold.
-const maxValue = math.MaxUint32
 
 // end forgets everything, while the stripes are still held.
 func (tx *txn) end() {

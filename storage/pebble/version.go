@@ -3,14 +3,9 @@ package pebble
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
-
-	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 )
 
 // formatFile and a number name an empty file that lies in the folder of a store whose format
@@ -18,18 +13,6 @@ import (
 // it before it changes anything. So every program can refuse a newer store by looking at
 // names; to learn the format from the store itself, Pebble has to open it, and that writes.
 const formatFile = "format-"
-
-// refuseOther refuses the folder of a store of another format and leaves it as it is.
-func refuseOther(files vfs.FS, dir string) error {
-	names, err := files.List(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return otherFormat(names)
-}
 
 // otherFormat returns an error if the names in a folder are those of a store of another format.
 func otherFormat(names []string) error {
@@ -46,12 +29,6 @@ func otherFormat(names []string) error {
 		return checkFormat(1)
 	}
 	return nil
-}
-
-// ofLog reports whether a name is of a file of the log.
-func ofLog(name string) bool {
-	_, ok := wal.Lookup(name)
-	return ok
 }
 
 // errOlderFormat says that the store was made while sessiond was in development, in a format that
