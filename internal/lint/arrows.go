@@ -24,7 +24,11 @@ var rooms = []room{
 	{dir: "storage/enginetest", own: []string{"ttl", "storage"}, without: []string{"net"}},
 	{
 		dir: "storage/pebble", own: []string{"ttl", "storage", "storage/pebble/internal/*"}, without: []string{"net"},
-		foreign: []string{"github.com/cockroachdb/pebble/v2", "github.com/dchest/siphash"},
+		foreign: []string{"github.com/cockroachdb/pebble/v2"},
+	},
+	{
+		dir: "storage/pebble/internal/layout", own: []string{"ttl", "storage", "storage/pebble/internal/wal"},
+		foreign: []string{"github.com/dchest/siphash"}, without: []string{"net", "os", "io"},
 	},
 	{dir: "storage/pebble/internal/wal", without: []string{"net", "os", "path/filepath"}},
 	{dir: "storage/pebble/internal/dirty", without: []string{"net", "os", "io"}},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -58,7 +59,7 @@ func BackupClosed(ctx context.Context, from, dir string, opts Options, backup Ba
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return BackupReport{}, err
 	}
-	if !slices.ContainsFunc(names, makesStore) {
+	if !slices.ContainsFunc(names, layout.MakesStore) {
 		return BackupReport{}, fmt.Errorf("back up %s: %w", from, noStore(names))
 	}
 	e, err := Open(from, opts)
@@ -94,8 +95,8 @@ func (e *Engine) backup(ctx context.Context, dir string, opts BackupOptions) (_ 
 	}
 	next := receipt{
 		made:    e.clock.Now(),
-		format:  formatVersion,
-		store:   e.seed.identity(),
+		format:  layout.FormatVersion,
+		store:   e.seed.Identity(),
 		records: e.sizes(),
 	}
 	stage, err := e.newStage(ctx)
@@ -144,8 +145,8 @@ func (h *home) outside(dir string) (_ string, err error) {
 		}
 	}
 	inside, err := filepath.Rel(h.dir, dir)
-	if err == nil && filepath.IsLocal(inside) && inside != backupName {
-		return "", fmt.Errorf("%w, the data: in there only %s may be a backup", ErrForeign, h.fs.PathJoin(h.dir, backupName))
+	if err == nil && filepath.IsLocal(inside) && inside != layout.BackupName {
+		return "", fmt.Errorf("%w, the data: in there only %s may be a backup", ErrForeign, h.fs.PathJoin(h.dir, layout.BackupName))
 	}
 	return dir, nil
 }
@@ -172,7 +173,7 @@ func (e *Engine) newStage(ctx context.Context) (stage string, err error) {
 		return "", err
 	}
 	defer free()
-	stage = e.home.fs.PathJoin(e.home.dir, stageName)
+	stage = e.home.fs.PathJoin(e.home.dir, layout.StageName)
 	if err := errors.Join(e.db.Checkpoint(stage), e.failed()); err != nil {
 		return stage, err
 	}
@@ -184,19 +185,19 @@ func (e *Engine) newStage(ctx context.Context) (stage string, err error) {
 
 // clearStage removes what an interrupted backup has left: it would hold on to the space of
 // tables that the store has dropped since.
-func (h *home) clearStage() error { return removeStore(h.fs, h.fs.PathJoin(h.dir, stageName)) }
+func (h *home) clearStage() error { return removeStore(h.fs, h.fs.PathJoin(h.dir, layout.StageName)) }
 
 // sizes returns the number of records of each database that has some.
 func (e *Engine) sizes() map[int]int64 {
 	e.databases.mu.RLock()
 	defer e.databases.mu.RUnlock()
-	databases := e.databases.spaces.databases()
+	databases := e.databases.spaces.Databases()
 	e.counters.mu.Lock()
 	defer e.counters.mu.Unlock()
 	sizes := map[int]int64{}
 	for space, count := range e.counters.of {
 		if count.Records > 0 {
-			sizes[int(databases.of(space))] = count.Records
+			sizes[int(databases.Of(space))] = count.Records
 		}
 	}
 	return sizes

@@ -10,6 +10,8 @@ import (
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
 // ErrIncomplete is returned by Restore if the folder holds no complete backup.
@@ -36,7 +38,7 @@ func openBackup(files vfs.FS, dir string) (*backupFolder, error) {
 	for _, name := range names {
 		_, err := dataNumber(name)
 		data := err == nil && ours
-		if !data && name != receiptName && name != newReceiptName && !innocent(name) {
+		if !data && name != receiptName && name != newReceiptName && !layout.IsInnocent(name) {
 			return nil, fmt.Errorf("%w, %q for instance: choose an empty folder or that of an earlier backup", ErrForeign, name)
 		}
 		if err := recogniseBackup(files, files.PathJoin(dir, name), name); err != nil {
@@ -203,7 +205,7 @@ func (b *backupFolder) verify() error {
 	if !b.now.complete() {
 		return fmt.Errorf("%w: one was begun and not finished; run sessiond backup again", ErrIncomplete)
 	}
-	if err := checkFormat(b.now.format); err != nil {
+	if err := layout.CheckFormat(b.now.format); err != nil {
 		return err
 	}
 	for _, f := range b.now.files {
@@ -225,7 +227,7 @@ func (b *backupFolder) verify() error {
 
 // recogniseBackup makes sure that a name in the folder of a backup is of what it says.
 func recogniseBackup(files vfs.FS, path, name string) error {
-	if innocent(name) {
+	if layout.IsInnocent(name) {
 		return nil
 	}
 	info, err := lstat(files, path)
@@ -264,7 +266,7 @@ func removeStore(files vfs.FS, dir string) error {
 		return err
 	}
 	for _, name := range names {
-		if kindOf(name) == foreignFile {
+		if layout.KindOf(name) == layout.ForeignFile {
 			return errContent(files.PathJoin(dir, name))
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -100,7 +101,7 @@ func decodeReceipt(text []byte) (receipt, error) {
 	}
 	if version > receiptVersion {
 		return receipt{}, fmt.Errorf("%w: the backup has form %d, and this one reads up to %d",
-			ErrNewerFormat, version, receiptVersion)
+			layout.ErrNewerFormat, version, receiptVersion)
 	}
 	v := receipt{records: map[int]int64{}}
 	for lines.Scan() {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
 // RestoreOptions changes how Restore works. The zero value is ready to use.
@@ -62,7 +64,7 @@ func restore(ctx context.Context, from, dir string, opts RestoreOptions) (Backup
 	if err := clearTarget(files, dir); err != nil {
 		return BackupReport{}, err
 	}
-	whole := files.PathJoin(dir, restoreName)
+	whole := files.PathJoin(dir, layout.RestoreName)
 	if err := makeFolder(files, whole); err != nil {
 		return BackupReport{}, err
 	}
@@ -89,11 +91,11 @@ func clearTarget(files vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
-	interrupted := slices.Contains(names, restoreName) &&
-		!slices.ContainsFunc(names, makesStore)
+	interrupted := slices.Contains(names, layout.RestoreName) &&
+		!slices.ContainsFunc(names, layout.MakesStore)
 	for _, name := range names {
 		switch {
-		case innocent(name), interrupted && (name == restoreName || name != backupName && kindOf(name) != foreignFile):
+		case layout.IsInnocent(name), interrupted && (name == layout.RestoreName || name != layout.BackupName && layout.KindOf(name) != layout.ForeignFile):
 		default:
 			return fmt.Errorf("%w, %q for instance: choose an empty folder", ErrForeign, name)
 		}
@@ -101,11 +103,11 @@ func clearTarget(files vfs.FS, dir string) error {
 	if err := recognise(files, dir); err != nil {
 		return err
 	}
-	if err := removeStore(files, files.PathJoin(dir, restoreName)); err != nil {
+	if err := removeStore(files, files.PathJoin(dir, layout.RestoreName)); err != nil {
 		return err
 	}
 	for _, name := range names {
-		if innocent(name) || name == restoreName {
+		if layout.IsInnocent(name) || name == layout.RestoreName {
 			continue
 		}
 		if err := files.RemoveAll(files.PathJoin(dir, name)); err != nil {
@@ -147,7 +149,7 @@ func checkCopy(ctx context.Context, dir string, opts RestoreOptions) (map[int]in
 				break
 			}
 		}
-		return nil, fmt.Errorf("%w in the backup (problems: %d): %s: %s", ErrDamaged, report.Damage, p.Where, p.What)
+		return nil, fmt.Errorf("%w in the backup (problems: %d): %s: %s", layout.ErrDamaged, report.Damage, p.Where, p.What)
 	}
 	sizes := map[int]int64{}
 	for _, d := range report.Databases {
@@ -165,7 +167,7 @@ func moveStore(files vfs.FS, from, dir string) error {
 	}
 	for _, marker := range [...]bool{false, true} {
 		for _, name := range names {
-			if name == "LOCK" || makesStore(name) != marker {
+			if name == "LOCK" || layout.MakesStore(name) != marker {
 				continue
 			}
 			if err := files.Rename(files.PathJoin(from, name), files.PathJoin(dir, name)); err != nil {

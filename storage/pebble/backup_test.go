@@ -21,6 +21,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -546,7 +547,7 @@ func TestEngine_Backup_Interrupted(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, tt.want)
 		}
 		begun.Store(false)
-		if _, err := fs.Stat(fs.PathJoin(testDir, stageName)); err == nil {
+		if _, err := fs.Stat(fs.PathJoin(testDir, layout.StageName)); err == nil {
 			t.Errorf("%s: the stage is still there", name)
 		}
 		if names, _ := fs.List(testBackup); len(names) != 2 {
@@ -582,7 +583,7 @@ func TestEngine_Backup_Refused(t *testing.T) {
 		want error
 	}{
 		{"letters", ErrForeign}, {"data-000001", ErrForeign}, {"near", ErrForeign}, {"mine", nil},
-		{"later", ErrNewerFormat},
+		{"later", layout.ErrNewerFormat},
 		{testDir, ErrForeign}, {testDir + "/elsewhere", ErrForeign}, {testDir + "/backup/deeper", ErrForeign},
 	}
 	for _, tt := range tests {
@@ -618,7 +619,7 @@ func TestRestore_Refused(t *testing.T) {
 			text, err := readFile(fs, name)
 			text[len(text)/2] ^= 1
 			return errors.Join(err, writeFile(fs, name, text))
-		}, ErrDamaged},
+		}, layout.ErrDamaged},
 		"never completed": {func(fs vfs.FS) error {
 			return writeFile(fs, testBackup+"/BACKUP", receipt{}.encode())
 		}, ErrIncomplete},
@@ -644,7 +645,7 @@ func TestRestore_Refused(t *testing.T) {
 		if !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", name, err, tt.want)
 		}
-		if names, _ := fs.List("restored"); err != nil && slices.Contains(names, restoreName) {
+		if names, _ := fs.List("restored"); err != nil && slices.Contains(names, layout.RestoreName) {
 			t.Errorf("%s: it left %q", name, names)
 		}
 		if err == nil && (len(b.Records) != 1 || b.Records[0] != 100) {
@@ -689,11 +690,11 @@ func TestOpen_DropsStage(t *testing.T) {
 	t.Parallel()
 	fs := vfs.NewMem()
 	closeTest(t, openTest(t, fs, Options{}))
-	if err := fs.MkdirAll(fs.PathJoin(testDir, stageName), folderMode); err != nil {
+	if err := fs.MkdirAll(fs.PathJoin(testDir, layout.StageName), folderMode); err != nil {
 		t.Fatal(err)
 	}
 	closeTest(t, openTest(t, fs, Options{}))
-	if _, err := fs.Stat(fs.PathJoin(testDir, stageName)); err == nil {
+	if _, err := fs.Stat(fs.PathJoin(testDir, layout.StageName)); err == nil {
 		t.Error("the stage is still there")
 	}
 }

@@ -121,7 +121,7 @@ func (c *checker) summarise() {
 func (h *head) databases(sizes map[uint16]storage.Count) (list []DatabaseSessions) {
 	for space, count := range sizes {
 		if count.Records != 0 {
-			list = append(list, DatabaseSessions{int(h.spaces.owner(space)), count.Records})
+			list = append(list, DatabaseSessions{int(h.spaces.Logical(space)), count.Records})
 		}
 	}
 	slices.SortFunc(list, func(a, b DatabaseSessions) int { return cmp.Compare(a.Database, b.Database) })
@@ -138,7 +138,7 @@ func (c *checker) checkCounts() {
 	for _, space := range slices.Sorted(maps.Keys(spaces)) {
 		if said, is := c.head.counts[space], c.sizes[space]; said != is {
 			c.notes.add("count", Problem{
-				fmt.Sprintf("counter of database %d", c.head.spaces.owner(space)),
+				fmt.Sprintf("counter of database %d", c.head.spaces.Logical(space)),
 				fmt.Sprintf("it says %d sessions, %d of them with a deadline; there are %d and %d, so DBSIZE and INFO are wrong",
 					said.Records, said.Expiring, is.Records, is.Expiring),
 				adviceRebuild,

@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
 // checkAny checks the store in dir, or the backup.
@@ -59,7 +61,7 @@ func (c *checker) checkBackup(ctx context.Context, files vfs.FS, dir string) err
 // it may have a torn end.
 func (b *backupFolder) verifyManifest(ctx context.Context) error {
 	for _, file := range b.now.files {
-		if !isManifest(file.name) {
+		if !layout.IsManifest(file.name) {
 			continue
 		}
 		f, err := b.fs.Open(b.path(b.now.data, file.name), vfs.SequentialReadsOption)
@@ -71,7 +73,7 @@ func (b *backupFolder) verifyManifest(ctx context.Context) error {
 			return err
 		}
 		if end < file.size {
-			return b.damage(ErrDamaged, file, "cannot be read from byte %d on, of %d", end, file.size)
+			return b.damage(layout.ErrDamaged, file, "cannot be read from byte %d on, of %d", end, file.size)
 		}
 	}
 	return nil
@@ -113,9 +115,9 @@ func openSource(files vfs.FS, dir string) (*backupFolder, error) {
 		return nil, err
 	case slices.Contains(names, receiptName):
 		return readBackup(files, dir)
-	case slices.ContainsFunc(names, makesStore):
+	case slices.ContainsFunc(names, layout.MakesStore):
 		what = storeText(files, dir, names)
-	case !slices.ContainsFunc(names, func(name string) bool { return !innocent(name) }):
+	case !slices.ContainsFunc(names, func(name string) bool { return !layout.IsInnocent(name) }):
 		what = "the folder is empty"
 	default:
 		what = "the folder has no file " + receiptName
@@ -130,7 +132,7 @@ func isFile(files vfs.FS, path string) bool {
 
 // storeText says where the backup is that somebody may mean by the folder of a store.
 func storeText(files vfs.FS, dir string, names []string) string {
-	if inside := files.PathJoin(dir, backupName); slices.Contains(names, backupName) && hasReceipt(files, inside) {
+	if inside := files.PathJoin(dir, layout.BackupName); slices.Contains(names, layout.BackupName) && hasReceipt(files, inside) {
 		return "it is a data folder, and its backup is " + inside
 	}
 	if around := files.PathDir(dir); hasReceipt(files, around) {

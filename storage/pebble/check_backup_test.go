@@ -12,6 +12,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -62,7 +63,7 @@ func TestCheck_Backup(t *testing.T) {
 	}
 	files := []string{path.Join(testBackup, receiptName)}
 	for _, name := range names {
-		if kindOf(name) == contentFile && !strings.HasPrefix(name, "OPTIONS") || strings.HasPrefix(name, "MANIFEST") {
+		if layout.KindOf(name) == layout.ContentFile && !strings.HasPrefix(name, "OPTIONS") || strings.HasPrefix(name, "MANIFEST") {
 			files = append(files, path.Join(data, name))
 		}
 	}
@@ -89,7 +90,7 @@ func TestCheck_Backup(t *testing.T) {
 				t.Errorf("%s in %s: %+v, %v", what, name, report, err)
 			}
 			_, err = Restore(context.Background(), testBackup, "restored", RestoreOptions{fs: fs})
-			if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrIncomplete) && !errors.Is(err, errReceipt) || !strings.Contains(err.Error(), path.Base(name)) {
+			if !errors.Is(err, layout.ErrDamaged) && !errors.Is(err, ErrIncomplete) && !errors.Is(err, errReceipt) || !strings.Contains(err.Error(), path.Base(name)) {
 				t.Errorf("%s in %s: Restore: %v", what, name, err)
 			}
 			if left, err := fs.List("restored"); err == nil && len(left) > 0 {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -26,7 +27,7 @@ type indexCheck struct {
 // each index key is compared with its own.
 type filing struct {
 	due   ttl.Instant
-	place place
+	place layout.HashSlot
 }
 
 const mostExpected = 4 << 20 // 64 MiB
@@ -37,10 +38,10 @@ func newIndexCheck(c *checker) *indexCheck {
 
 // expect notes the index entry that a record should have.
 func (x *indexCheck) expect(ctx context.Context, f *found) error {
-	if f.entry.indexed == ttl.Never {
+	if f.entry.Indexed == ttl.Never {
 		return nil
 	}
-	x.expected = append(x.expected, filing{f.entry.indexed, f.place})
+	x.expected = append(x.expected, filing{f.entry.Indexed, f.place})
 	if len(x.expected) < x.most {
 		return nil
 	}
@@ -66,7 +67,7 @@ func (x *indexCheck) compare(ctx context.Context) error {
 	if !first {
 		from = uint64(x.expected[0].due)
 	}
-	it := x.c.cursor(prefixIndex, from)
+	it := x.c.cursor(layout.PrefixIndex, from)
 	defer it.close()
 	rest := x.expected
 	for n := 0; it.next() && (first || len(rest) > 0); n++ {
@@ -91,9 +92,9 @@ func (x *indexCheck) compare(ctx context.Context) error {
 
 // filing takes an index key apart. Only the first walk reports what is wrong with it.
 func (x *indexCheck) filing(key []byte, report bool) (filing, bool) {
-	due, p, name, ok := splitIndex(key)
+	due, p, name, ok := layout.SplitIndexKey(key)
 	h := &x.c.head
-	if ok && (!h.seedKnown || h.seed.hash(name) == p.hash()) {
+	if ok && (!h.seedKnown || h.seed.Hash(name) == p.Hash()) {
 		return filing{due, p}, true
 	}
 	if report {

@@ -7,6 +7,7 @@ import (
 	pebbledb "github.com/cockroachdb/pebble/v2"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -52,42 +53,44 @@ func (c *checker) checkRecords(ctx context.Context) error {
 	return index.finish(ctx)
 }
 
-func (c *checker) sessionText(p place) string { return "session in " + c.head.positionText(p) }
+func (c *checker) sessionText(p layout.HashSlot) string {
+	return "session in " + c.head.positionText(p)
+}
 
 // gapProblem reports a range of places that cannot be read.
 func (h *head) gapProblem(g gap, what, advice string) Problem {
 	end := "the end"
 	if !g.end {
-		end = h.positionText(place(g.to))
+		end = h.positionText(layout.HashSlot(g.to))
 	}
-	return Problem{"sessions from " + h.positionText(place(g.from)) + " to " + end, what, advice}
+	return Problem{"sessions from " + h.positionText(layout.HashSlot(g.from)) + " to " + end, what, advice}
 }
 
 // checkEntry compares an entry with the head, and counts it.
 func (c *checker) checkEntry(f *found) {
 	x, h := f.entry, &c.head
-	space := f.place.space()
-	c.sizes[space] = sum(c.sizes[space], countOf(true, x))
+	space := f.place.PhysicalDB()
+	c.sizes[space] = sum(c.sizes[space], layout.CountOf(true, x))
 	report := func(what string) {
 		c.notes.add("entry "+what, Problem{c.sessionText(f.place), what, adviceRebuild})
 	}
-	if x.revision > h.revision && h.revisionKnown {
+	if x.Revision > h.revision && h.revisionKnown {
 		report("its revision is higher than any that was given out: WATCH may miss a change")
 	}
-	if x.deadline == ttl.Never {
+	if x.Deadline == ttl.Never {
 		return
 	}
-	if x.indexed > x.deadline {
+	if x.Indexed > x.Deadline {
 		report("the sweeper looks at it after its deadline: its space is given back too late")
 	}
-	if x.indexed < h.fence && h.fenceKnown {
+	if x.Indexed < h.fence && h.fenceKnown {
 		report("the sweeper believes to have been there: its space is never given back")
 	}
 }
 
 // checkStrangers looks for keys that no version of the format has.
 func (c *checker) checkStrangers() error {
-	known := []byte{prefixValue, prefixEntry, prefixMeta, prefixIndex}
+	known := []byte{layout.PrefixValue, layout.PrefixHeader, layout.PrefixMeta, layout.PrefixIndex}
 	var lower []byte // none; Pebble takes an empty one for a key
 	for i := 0; i <= len(known); i++ {
 		var upper []byte // none

@@ -10,6 +10,7 @@ import (
 	pebbledb "github.com/cockroachdb/pebble/v2"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
 func (h *past) check(t testing.TB) CheckReport {
@@ -72,14 +73,14 @@ func TestCheck_Problems(t *testing.T) {
 		t.Fatal(err)
 	}
 	add := func(b *pebbledb.Batch, space uint16, n storage.Count) error {
-		return b.Set(numbered(keyCount, space), encodeCount(sum(counts[space], n)), nil)
+		return b.Set(layout.Numbered(layout.KeyCount, space), layout.EncodeCount(sum(counts[space], n)), nil)
 	}
 	p, name, x := sound.some(t, 100)
-	entryKey := appendPosition(nil, prefixEntry, p, name)
-	valueKey := appendPosition(nil, prefixValue, p, name)
-	setEntry := func(b *pebbledb.Batch, x entry) error {
-		raw := make([]byte, entrySize)
-		x.encode(raw)
+	entryKey := layout.AppendRecordKey(nil, layout.PrefixHeader, p, name)
+	valueKey := layout.AppendRecordKey(nil, layout.PrefixValue, p, name)
+	setEntry := func(b *pebbledb.Batch, x layout.Header) error {
+		raw := make([]byte, layout.HeaderSize)
+		x.Encode(raw)
 		return b.Set(entryKey, raw, nil)
 	}
 	number := func(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
@@ -90,52 +91,54 @@ func TestCheck_Problems(t *testing.T) {
 	}{
 		{"no value", "an entry and no value", func(b *pebbledb.Batch) error { return b.Delete(valueKey, nil) }},
 		{"no entry", "a value and no entry", func(b *pebbledb.Batch) error {
-			return errors.Join(b.Delete(entryKey, nil), add(b, p.space(), storage.Count{Records: -1, Expiring: -1}))
+			return errors.Join(b.Delete(entryKey, nil), add(b, p.PhysicalDB(), storage.Count{Records: -1, Expiring: -1}))
 		}},
 		{"size", "another size", func(b *pebbledb.Batch) error { return b.Set(valueKey, []byte("short"), nil) }},
 		{"entry", "makes no sense: the session", func(b *pebbledb.Batch) error { return b.Set(entryKey, []byte{1, 2}, nil) }},
 		{"newer entry", "newer version", func(b *pebbledb.Batch) error { return b.Set(entryKey, []byte{99}, nil) }},
 		{"key", "too short", func(b *pebbledb.Batch) error { return b.Set([]byte("dxy"), nil, nil) }},
 		{"position", "does not belong", func(b *pebbledb.Batch) error {
-			y := entry{kind: storage.KindString, size: 1, revision: 1}
-			raw := make([]byte, entrySize)
-			y.encode(raw)
-			return errors.Join(b.Set(appendPosition(nil, prefixEntry, 5, []byte("x")), raw, nil),
-				b.Set(appendPosition(nil, prefixValue, 5, []byte("x")), []byte("v"), nil),
+			y := layout.Header{Kind: storage.KindString, Size: 1, Revision: 1}
+			raw := make([]byte, layout.HeaderSize)
+			y.Encode(raw)
+			return errors.Join(b.Set(layout.AppendRecordKey(nil, layout.PrefixHeader, 5, []byte("x")), raw, nil),
+				b.Set(layout.AppendRecordKey(nil, layout.PrefixValue, 5, []byte("x")), []byte("v"), nil),
 				add(b, 0, storage.Count{Records: 1}))
 		}},
-		{"index", "the index lacks it", func(b *pebbledb.Batch) error { return b.Delete(appendIndex(nil, x.indexed, p, name), nil) }},
+		{"index", "the index lacks it", func(b *pebbledb.Batch) error { return b.Delete(layout.AppendIndexKey(nil, x.Indexed, p, name), nil) }},
 		{"late index", "after its deadline", func(b *pebbledb.Batch) error {
 			y := x
-			y.indexed = x.deadline + 1
-			return errors.Join(setEntry(b, y), setIndex(b, y.indexed, p, name))
+			y.Indexed = x.Deadline + 1
+			return errors.Join(setEntry(b, y), setIndex(b, y.Indexed, p, name))
 		}},
 		{"fence", "believes to have been there", func(b *pebbledb.Batch) error {
 			y := x
-			y.indexed = 10
-			return errors.Join(setEntry(b, y), setIndex(b, y.indexed, p, name), b.Set(keyFence, binary.BigEndian.AppendUint64(nil, 11), nil))
+			y.Indexed = 10
+			return errors.Join(setEntry(b, y), setIndex(b, y.Indexed, p, name), b.Set(layout.KeyFence, binary.BigEndian.AppendUint64(nil, 11), nil))
 		}},
 		{"index key", "index entry at time 7: it makes no sense", func(b *pebbledb.Batch) error { return setIndex(b, 7, 5, []byte("x")) }},
 		{"count", "counter of database 1: it says ", func(b *pebbledb.Batch) error {
 			return add(b, 1, storage.Count{Expiring: 1})
 		}},
 		{"count of nothing", "counter of database 9", func(b *pebbledb.Batch) error {
-			return b.Set(numbered(keyCount, 9), encodeCount(storage.Count{Records: 1}), nil)
+			return b.Set(layout.Numbered(layout.KeyCount, 9), layout.EncodeCount(storage.Count{Records: 1}), nil)
 		}},
 		{"bad count", "sizes of the databases cannot be read", func(b *pebbledb.Batch) error {
-			return b.Set(numbered(keyCount, 9), []byte("three"), nil)
+			return b.Set(layout.Numbered(layout.KeyCount, 9), []byte("three"), nil)
 		}},
 		{"revision", "its revision is higher", func(b *pebbledb.Batch) error {
 			y := x
-			y.revision = 1 << 60
+			y.Revision = 1 << 60
 			return setEntry(b, y)
 		}},
-		{"reserved", "revision: the highest revision in use has 3 bytes", func(b *pebbledb.Batch) error { return b.Set(keyRevision, []byte("abc"), nil) }},
-		{"format", "format: the version of the format is missing", func(b *pebbledb.Batch) error { return b.Delete(keyFormat, nil) }},
-		{"seed", "seed: the key of the hash that gives each session its position is missing", func(b *pebbledb.Batch) error { return b.Delete(keySeed, nil) }},
-		{"fence size", "fence: ", func(b *pebbledb.Batch) error { return b.Set(keyFence, number(1)[:7], nil) }},
-		{"space", "swaps make no sense", func(b *pebbledb.Batch) error { return b.Set(numbered(keySpace, 3), []byte{0, 1}, nil) }},
-		{"space size", "swaps make no sense", func(b *pebbledb.Batch) error { return b.Set(numbered(keySpace, 3), []byte{0}, nil) }},
+		{"reserved", "revision: the highest revision in use has 3 bytes", func(b *pebbledb.Batch) error { return b.Set(layout.KeyRevision, []byte("abc"), nil) }},
+		{"format", "format: the version of the format is missing", func(b *pebbledb.Batch) error { return b.Delete(layout.KeyFormat, nil) }},
+		{"seed", "seed: the key of the hash that gives each session its position is missing", func(b *pebbledb.Batch) error { return b.Delete(layout.KeySeed, nil) }},
+		{"fence size", "fence: ", func(b *pebbledb.Batch) error { return b.Set(layout.KeyFence, number(1)[:7], nil) }},
+		{"space", "swaps make no sense", func(b *pebbledb.Batch) error {
+			return b.Set(layout.Numbered(layout.KeyPhysicalDB, 3), []byte{0, 1}, nil)
+		}},
+		{"space size", "swaps make no sense", func(b *pebbledb.Batch) error { return b.Set(layout.Numbered(layout.KeyPhysicalDB, 3), []byte{0}, nil) }},
 		{"stranger", "keys that begin with byte 7a", func(b *pebbledb.Batch) error { return b.Set([]byte("zebra"), nil, nil) }},
 	}
 	for _, tt := range tests {
@@ -236,7 +239,7 @@ func TestCheck_IndexInParts(t *testing.T) {
 	h.settle(t) // what is changed in the tables alone the log might make anew
 	for _, n := range []int{1, 700, 2000} {
 		p, name, x := h.some(t, n)
-		h.raw(t, func(b *pebbledb.Batch) error { return b.Delete(appendIndex(nil, x.indexed, p, name), nil) })
+		h.raw(t, func(b *pebbledb.Batch) error { return b.Delete(layout.AppendIndexKey(nil, x.Indexed, p, name), nil) })
 	}
 	last := h.lastIndex(t)
 	h.raw(t, func(b *pebbledb.Batch) error { return b.Delete(last, nil) })
@@ -255,7 +258,7 @@ func TestCheck_IndexInParts(t *testing.T) {
 func (h *past) lastIndex(t testing.TB) (key []byte) {
 	t.Helper()
 	s := h.open(t)
-	it := s.cursor(prefixIndex, 0)
+	it := s.cursor(layout.PrefixIndex, 0)
 	for it.next() {
 		key = append(key[:0], it.key()...)
 	}
@@ -300,9 +303,9 @@ func TestCheck_Refused(t *testing.T) {
 		t.Errorf("Check of an open store: %v, want %v", err, ErrLocked)
 	}
 	closeTest(t, e)
-	h.raw(t, func(b *pebbledb.Batch) error { return b.Set(keyFormat, []byte{0, 0, 1, 0}, nil) })
-	if _, err := Check(context.Background(), testDir, CheckOptions{fs: h.fs}); !errors.Is(err, ErrNewerFormat) {
-		t.Errorf("Check of a newer store: %v, want %v", err, ErrNewerFormat)
+	h.raw(t, func(b *pebbledb.Batch) error { return b.Set(layout.KeyFormat, []byte{0, 0, 1, 0}, nil) })
+	if _, err := Check(context.Background(), testDir, CheckOptions{fs: h.fs}); !errors.Is(err, layout.ErrNewerFormat) {
+		t.Errorf("Check of a newer store: %v, want %v", err, layout.ErrNewerFormat)
 	}
 }
 
@@ -312,7 +315,7 @@ func TestCheck_Many(t *testing.T) {
 	h := soundPast(t)
 	h.raw(t, func(b *pebbledb.Batch) error {
 		for i := range 250 {
-			if err := setIndex(b, 7, place(i), []byte("x")); err != nil {
+			if err := setIndex(b, 7, layout.HashSlot(i), []byte("x")); err != nil {
 				return err
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -19,8 +20,8 @@ type checkpoints struct {
 	running  chan struct{} // holds one element while somebody does
 
 	// Of who is running.
-	mark   mark   // where the frozen generation ends
-	spaces spaces // as the tree has them
+	mark   mark               // where the frozen generation ends
+	spaces layout.PhysicalDBs // as the tree has them
 }
 
 // mark is what is true of the store at one place in the log.
@@ -28,7 +29,7 @@ type mark struct {
 	lsn      wal.LSN
 	revision uint64 // the newest that was drawn
 	counts   map[uint16]storage.Count
-	spaces   spaces
+	spaces   layout.PhysicalDBs
 	seen     ttl.Instant
 	reached  ttl.Instant // no valid entry of the index lies below
 }

@@ -3,6 +3,7 @@ package pebble
 import (
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -27,7 +28,7 @@ func (tx *txn) commit() (storage.Barrier, error) {
 	if tx.changes == 0 && !tx.swapped && len(tx.flushed) == 0 { // a record came and went
 		return 0, nil
 	}
-	tx.frame = tx.appendFrame(newFrame(tx.frame))
+	tx.frame = tx.appendFrame(layout.NewFrame(tx.frame))
 	if tx.swapped || len(tx.frame) > e.log.Largest() {
 		e.databases.mu.Lock() // who walks or counts sees none of it before it is safe
 		defer e.databases.mu.Unlock()
@@ -60,9 +61,9 @@ func (e *Engine) refused() error {
 // prepare works out what the changes make of the index and of the sizes.
 func (tx *txn) prepare() {
 	tx.diffs, tx.earliest = tx.diffs[:0], ttl.Never
-	tx.changes, tx.size = 0, wal.HeaderSize+len(tx.flushed)*flushSize
+	tx.changes, tx.size = 0, wal.HeaderSize+len(tx.flushed)*layout.FlushSize
 	if tx.swapped {
-		tx.size += tx.spaces.changeSize()
+		tx.size += tx.spaces.MostChange()
 	}
 	for i := range tx.cells {
 		c := &tx.cells[i]
@@ -73,7 +74,7 @@ func (tx *txn) prepare() {
 		c.add = c.reindex()
 		tx.size += c.changeSize()
 		tx.earliest = earlier(tx.earliest, c.add)
-		tx.diffs = addDifference(tx.diffs, c.place.space(), c.difference())
+		tx.diffs = addDifference(tx.diffs, c.place.PhysicalDB(), c.difference())
 	}
 }
 
@@ -83,7 +84,7 @@ func (c *cell) written() bool { return c.changed && (c.existed || c.exists) }
 // appendFrame appends what the log gets.
 func (tx *txn) appendFrame(dst []byte) []byte {
 	for _, space := range tx.flushed {
-		dst = appendFlush(dst, space)
+		dst = layout.AppendFlush(dst, space)
 	}
 	for i := range tx.cells {
 		if c := &tx.cells[i]; c.written() {
@@ -91,29 +92,29 @@ func (tx *txn) appendFrame(dst []byte) []byte {
 		}
 	}
 	if tx.swapped {
-		dst = tx.spaces.appendChange(dst)
+		dst = tx.spaces.AppendChange(dst)
 	}
 	return dst
 }
 
 // appendChange appends what became of a record that changed.
 func (c *cell) appendChange(dst []byte, origin uint64) []byte {
-	before := beforeOf(c.existed, c.was)
+	before := layout.BeforeOf(c.existed, c.was)
 	switch {
 	case !c.exists:
-		return appendDelete(dst, before, c.place, c.name)
+		return layout.AppendDelete(dst, before, c.place, c.name)
 	case c.replaced:
-		return appendPut(dst, before, c.place, c.now, origin, c.name, c.value)
+		return layout.AppendPut(dst, before, c.place, c.now, origin, c.name, c.value)
 	}
-	return appendTouch(dst, before, c.place, c.now, origin, c.name)
+	return layout.AppendTouch(dst, before, c.place, c.now, origin, c.name)
 }
 
 // changeSize returns how many bytes appendChange appends at most.
 func (c *cell) changeSize() int {
 	if c.exists && c.replaced {
-		return mostChange(len(c.name), len(c.value))
+		return layout.MostChange(len(c.name), len(c.value))
 	}
-	return mostChange(len(c.name), 0)
+	return layout.MostChange(len(c.name), 0)
 }
 
 // keep lays the changes over the tree. Commits is held.
@@ -171,7 +172,7 @@ func (tx *txn) demand() demand {
 		case !c.changed || !c.exists:
 		case c.replaced:
 			return grows
-		case c.now.deadline == ttl.Never || c.extends():
+		case c.now.Deadline == ttl.Never || c.extends():
 			asked = extends
 		}
 	}
@@ -185,7 +186,7 @@ func (tx *txn) mark(b storage.Barrier) {
 		if !c.changed {
 			continue
 		}
-		s := &tx.e.stripes[stripeOf(c.place.hash())]
+		s := &tx.e.stripes[stripeOf(c.place.Hash())]
 		s.newest = max(s.newest, b)
 	}
 	if tx.swapped || len(tx.flushed) > 0 {
@@ -200,14 +201,14 @@ func (tx *txn) mark(b storage.Barrier) {
 // Never stands for not. An entry of the index that comes due early enough stays where it is, since
 // the sweeper looks at the deadline and files the record anew: that makes an extension cheap.
 func (c *cell) reindex() (add ttl.Instant) {
-	if !c.exists || c.now.deadline == ttl.Never {
-		c.now.indexed = ttl.Never
+	if !c.exists || c.now.Deadline == ttl.Never {
+		c.now.Indexed = ttl.Never
 		return ttl.Never
 	}
-	if c.was.indexed != ttl.Never && c.was.indexed <= c.now.deadline {
-		c.now.indexed = c.was.indexed
+	if c.was.Indexed != ttl.Never && c.was.Indexed <= c.now.Deadline {
+		c.now.Indexed = c.was.Indexed
 		return ttl.Never
 	}
-	c.now.indexed = c.now.deadline
-	return c.now.deadline
+	c.now.Indexed = c.now.Deadline
+	return c.now.Deadline
 }

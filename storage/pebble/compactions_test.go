@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -92,7 +93,7 @@ func TestCheckpoint_AfterDamage(t *testing.T) {
 	t.Parallel()
 	e := openTest(t, vfs.NewMem(), Options{LogBytes: 16 << 20, memTableSize: 64 << 10})
 	defer closeTest(t, e)
-	e.compactions.ended(fmt.Errorf("as a compaction that met damage: %w", ErrDamaged))
+	e.compactions.ended(fmt.Errorf("as a compaction that met damage: %w", layout.ErrDamaged))
 	for i := range 3000 {
 		put(t, e, fmt.Sprint(i), strings.Repeat("x", 1000), ttl.Never)
 	}

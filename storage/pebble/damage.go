@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	pebbledb "github.com/cockroachdb/pebble/v2"
+
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
 // problem is something that is wrong with a file of a store.
@@ -25,7 +27,7 @@ func damageError(dir string, problems []problem) error {
 	if n := len(problems) - 1; n > 0 {
 		more = fmt.Sprintf(" (and %d more)", n)
 	}
-	return fmt.Errorf("%w: %v%s: %s", ErrDamaged, problems[0], more, advice(dir))
+	return fmt.Errorf("%w: %v%s: %s", layout.ErrDamaged, problems[0], more, advice(dir))
 }
 
 func advice(dir string) string {
@@ -38,12 +40,12 @@ func openError(dir string, err error) error {
 	switch info := pebbledb.ExtractDataCorruptionInfo(err); {
 	case info != nil:
 		return damageError(dir, []problem{tableProblem(info)})
-	case errors.Is(err, ErrDamaged):
+	case errors.Is(err, layout.ErrDamaged):
 		return fmt.Errorf("%w: %s", err, advice(dir))
 	case errors.Is(err, fs.ErrNotExist) && errors.As(err, &path):
 		return damageError(dir, []problem{{filepath.Base(path.Path), "is missing"}})
 	case errors.Is(err, fs.ErrNotExist), pebbledb.IsCorruptionError(err), errors.Is(err, pebbledb.ErrDBNotPristine):
-		return fmt.Errorf("%w: %w: %s", ErrDamaged, err, advice(dir))
+		return fmt.Errorf("%w: %w: %s", layout.ErrDamaged, err, advice(dir))
 	}
 	return err
 }
@@ -55,15 +57,17 @@ func readError(doing string, err error) error {
 	case errors.As(err, &table):
 		return fmt.Errorf("%s: %w", doing, table)
 	case info != nil:
-		return fmt.Errorf("%s: %w: %v", doing, ErrDamaged, tableProblem(info))
+		return fmt.Errorf("%s: %w: %v", doing, layout.ErrDamaged, tableProblem(info))
 	case pebbledb.IsCorruptionError(err):
-		return fmt.Errorf("%s: %w: %w", doing, ErrDamaged, err)
+		return fmt.Errorf("%s: %w: %w", doing, layout.ErrDamaged, err)
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
 // isDamage reports whether an error of Pebble's says that a file is damaged.
-func isDamage(err error) bool { return errors.Is(err, ErrDamaged) || pebbledb.IsCorruptionError(err) }
+func isDamage(err error) bool {
+	return errors.Is(err, layout.ErrDamaged) || pebbledb.IsCorruptionError(err)
+}
 
 // tableProblem leaves out the bounds of the damage: they are names of sessions.
 func tableProblem(info *pebbledb.DataCorruptionInfo) problem {

@@ -22,6 +22,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -229,10 +230,10 @@ func (f damageFolder) refused(t *testing.T, fs vfs.FS, err error, what, file str
 		name = "log." // which one it should have been nobody knows
 	}
 	text := err.Error()
-	if isManifest(file) && strings.Contains(text, ".sst is missing") {
+	if layout.IsManifest(file) && strings.Contains(text, ".sst is missing") {
 		name = "" // an older list of tables may be a good one, of tables that are gone
 	}
-	if !errors.Is(err, ErrDamaged) || !strings.Contains(text, name) || !strings.Contains(text, "sessiond check --dir "+testDir) ||
+	if !errors.Is(err, layout.ErrDamaged) || !strings.Contains(text, name) || !strings.Contains(text, "sessiond check --dir "+testDir) ||
 		strings.Contains(text, "\n") || damageKind(file) == "segment" && !strings.Contains(text, "at byte ") {
 		t.Errorf("%s: refused with %v", what, err)
 	}
@@ -266,7 +267,7 @@ func readDamageTest(t *testing.T, e *Engine, holds damageModel, what, file strin
 	t.Helper()
 	outcome := exact
 	fails := func(err error) {
-		if !errors.Is(err, ErrDamaged) || !strings.HasSuffix(file, ".sst") || !strings.Contains(err.Error(), file) ||
+		if !errors.Is(err, layout.ErrDamaged) || !strings.HasSuffix(file, ".sst") || !strings.Contains(err.Error(), file) ||
 			strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: read: %v", what, err)
 		}
@@ -372,7 +373,7 @@ func TestDamage_NeverSilent(t *testing.T) {
 			t.Fatalf("%s: the undamaged store is %s", state, got)
 		}
 		for _, name := range slices.Sorted(maps.Keys(folder)) {
-			if isReserve(name) && name != reserveName+"0" {
+			if layout.IsBallast(name) && name != layout.BallastPrefix+"0" {
 				continue // one is as good as all
 			}
 			try := func(how string, at int, change func([]byte) []byte) {
@@ -398,12 +399,12 @@ func TestDamage_NeverSilent(t *testing.T) {
 	whole := func(what, file string, folder, log damageFolder, want damageOutcome) {
 		mixed := maps.Clone(folder)
 		for name := range mixed {
-			if ofLog(name) {
+			if layout.IsLog(name) {
 				delete(mixed, name)
 			}
 		}
 		for name, content := range log {
-			if ofLog(name) {
+			if layout.IsLog(name) {
 				mixed[name] = content
 			}
 		}
@@ -453,7 +454,7 @@ func TestDamage_EveryFrame(t *testing.T) {
 	closeTest(t, e)
 
 	h := &past{fs: left}
-	kinds := map[changeKind]bool{}
+	kinds := map[layout.ChangeKind]bool{}
 	for _, f := range h.frames(t) {
 		for _, kind := range f.kinds {
 			kinds[kind] = true
@@ -470,15 +471,15 @@ func TestDamage_EveryFrame(t *testing.T) {
 			} else {
 				_, err := Open(testDir, Options{fs: left})
 				want := fmt.Sprintf("%s is damaged at byte %d: ", f.file, f.from)
-				if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), want) {
-					t.Fatalf("byte %d of %+v: %v, want %v and %q", at, f, err, ErrDamaged, want)
+				if !errors.Is(err, layout.ErrDamaged) || !strings.Contains(err.Error(), want) {
+					t.Fatalf("byte %d of %+v: %v, want %v and %q", at, f, err, layout.ErrDamaged, want)
 				}
 			}
 			b[at] ^= 1 << (at % 8)
 		}
 		writeAll(t, left, left.PathJoin(testDir, f.file), b)
 	}
-	for _, kind := range []changeKind{changePut, changeTouch, changeDelete, changeFlush, changeSpaces, changeSeen} {
+	for _, kind := range []layout.ChangeKind{layout.ChangePut, layout.ChangeTouch, layout.ChangeDelete, layout.ChangeFlush, layout.ChangePhysicalDBs, layout.ChangeClock} {
 		if !kinds[kind] {
 			t.Errorf("no frame has a change of kind %d", kind)
 		}
@@ -508,7 +509,7 @@ func TestDamage_Manifest(t *testing.T) {
 		writeAll(t, h.fs, h.fs.PathJoin(testDir, name), b)
 		before := h.contents(t)
 		_, err := Open(testDir, Options{fs: h.fs})
-		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), name+" is damaged at ") {
+		if !errors.Is(err, layout.ErrDamaged) || !strings.Contains(err.Error(), name+" is damaged at ") {
 			t.Fatalf("byte %d of %d: %v", at, len(good), err)
 		}
 		if _, err := Repair(t.Context(), testDir, repairedDir, RepairOptions{fs: h.fs}); !errors.Is(err, ErrManifest) {
@@ -636,8 +637,8 @@ func TestDamage_Compaction(t *testing.T) {
 		err = change()
 		return err != nil
 	})
-	if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), tables[0]) {
-		t.Errorf("Update: %v, want %v and %s", err, ErrDamaged, tables[0])
+	if !errors.Is(err, layout.ErrDamaged) || !strings.Contains(err.Error(), tables[0]) {
+		t.Errorf("Update: %v, want %v and %s", err, layout.ErrDamaged, tables[0])
 	}
 	if value, found, err := damageGet(e, "1 7"); err != nil || !found || !strings.HasSuffix(value, "1") {
 		t.Errorf("a session in another table: %v, %v", found, err)
@@ -699,8 +700,8 @@ func TestDamage_LargeSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if _, _, err := damageGet(e, "large"); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), ".sst is damaged") {
-		t.Errorf("read: %v, want %v and a table", err, ErrDamaged)
+	if _, _, err := damageGet(e, "large"); !errors.Is(err, layout.ErrDamaged) || !strings.Contains(err.Error(), ".sst is damaged") {
+		t.Errorf("read: %v, want %v and a table", err, layout.ErrDamaged)
 	}
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("the error took %v", took)
@@ -749,7 +750,7 @@ func TestTablesFS_Footer(t *testing.T) {
 				t.Fatalf("a good table: %v", err)
 			}
 			_ = table.Close()
-		} else if !errors.Is(err, ErrDamaged) || told != 1 || !strings.Contains(err.Error(), "000001.sst") {
+		} else if !errors.Is(err, layout.ErrDamaged) || told != 1 || !strings.Contains(err.Error(), "000001.sst") {
 			t.Errorf("byte %d of %d: %v, told %d times", at, len(good), err, told)
 		}
 	}

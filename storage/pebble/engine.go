@@ -13,6 +13,7 @@ import (
 
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -32,7 +33,7 @@ type Engine struct {
 	logger      *slog.Logger
 	onFailure   func(error) // may be nil
 	files       *failedFS
-	seed        seed
+	seed        layout.Seed
 	created     bool
 
 	stripes     stripes
@@ -161,7 +162,7 @@ func (e *Engine) ready(ctx context.Context) error {
 // lock, because it changes only while all stripes are locked.
 type databases struct {
 	mu     sync.RWMutex
-	spaces spaces
+	spaces layout.PhysicalDBs
 }
 
 // generations counts creations by database and hash. Keys share counters; a counter that
@@ -172,5 +173,5 @@ const generationBits = 16
 
 func (g *generations) at(db int, hash uint64) *atomic.Uint64 {
 	// The odd factor keeps one name in different databases apart.
-	return &g[(hash>>(hashBits-generationBits)+uint64(db)*40503)%uint64(len(g))]
+	return &g[(hash>>(layout.HashBits-generationBits)+uint64(db)*40503)%uint64(len(g))]
 }

@@ -11,6 +11,8 @@ import (
 
 	pebbledb "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
 // Errors of Open. Compare with errors.Is.
@@ -44,7 +46,7 @@ func lockFolder(files vfs.FS, dir string) (*pebbledb.Lock, error) {
 		return nil, openError(dir, err)
 	}
 	// To take the lock empties the file.
-	if err := recogniseFile(files, dir, lockFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := recogniseFile(files, dir, layout.LockFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	lock, err := pebbledb.LockDirectory(dir, files)
@@ -65,19 +67,19 @@ func lockFolder(files vfs.FS, dir string) (*pebbledb.Lock, error) {
 func checkFolder(names []string) error {
 	store, content, foreign := false, "", ""
 	for _, name := range names {
-		switch kind := kindOf(name); {
-		case strings.HasPrefix(name, formatMarker):
+		switch kind := layout.KindOf(name); {
+		case strings.HasPrefix(name, layout.FormatMarker):
 			version, err := strconv.Atoi(strings.TrimPrefix(filepath.Ext(name), "."))
 			if err == nil && version > int(pebbleFormat) {
 				return fmt.Errorf("%w: it uses format %d of Pebble, and this one reads up to %d",
-					ErrNewerFormat, version, int(pebbleFormat))
+					layout.ErrNewerFormat, version, int(pebbleFormat))
 			}
 			content = name
-		case strings.HasPrefix(name, manifestMarker):
+		case strings.HasPrefix(name, layout.ManifestMarker):
 			store = true
-		case kind == contentFile:
+		case kind == layout.ContentFile:
 			content = name
-		case kind == foreignFile:
+		case kind == layout.ForeignFile:
 			foreign = name
 		}
 	}
@@ -88,7 +90,7 @@ func checkFolder(names []string) error {
 		return fmt.Errorf("%w, %q for instance: choose an empty folder", ErrForeign, foreign)
 	case content != "":
 		// Pebble would take the folder for an empty one and remove what it holds.
-		return fmt.Errorf("%w: it has %s and no %s*", ErrDamaged, content, manifestMarker)
+		return fmt.Errorf("%w: it has %s and no %s*", layout.ErrDamaged, content, layout.ManifestMarker)
 	}
 	return nil
 }
@@ -116,5 +118,5 @@ func refuseOther(files vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
-	return otherFormat(names)
+	return layout.OtherFormat(names)
 }

@@ -14,6 +14,8 @@ import (
 
 	pebbledb "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
 // Ensure that a folder is open once, whatever path leads to it, and free after Close.
@@ -152,10 +154,10 @@ func TestOpen_OtherFormat(t *testing.T) {
 			t.Errorf("%s: Repair: %v, want %v", what, err, want)
 		}
 	}
-	for format, want := range map[uint32]error{formatVersion + 1: ErrNewerFormat, formatVersion - 1: errOlderFormat, 0: errOlderFormat} {
+	for format, want := range map[uint32]error{layout.FormatVersion + 1: layout.ErrNewerFormat, layout.FormatVersion - 1: layout.ErrOlderFormat, 0: layout.ErrOlderFormat} {
 		fs := vfs.NewMem()
 		e := openTest(t, fs, Options{})
-		err := errors.Join(e.db.Set(keyFormat, binary.BigEndian.AppendUint32(nil, format), pebbledb.NoSync), e.db.Flush())
+		err := errors.Join(e.db.Set(layout.KeyFormat, binary.BigEndian.AppendUint32(nil, format), pebbledb.NoSync), e.db.Flush())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,7 +173,7 @@ func TestOpen_OtherFormat(t *testing.T) {
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}
-		refused(fmt.Sprint("Pebble's format ", int(format)), fs, ErrNewerFormat)
+		refused(fmt.Sprint("Pebble's format ", int(format)), fs, layout.ErrNewerFormat)
 	}
 }
 
@@ -185,9 +187,9 @@ func TestOpen_OtherIsUntouched(t *testing.T) {
 		want  error
 		words string
 	}{
-		{names: []string{"format-", "format-1", "format-3", "format-x", "format-4"}, want: ErrNewerFormat, words: "it has format 4, and this one reads up to 3"},
-		{names: []string{"synced"}, gone: "log.*", want: errOlderFormat, words: "it has format 1, and this one reads 3; begin with an empty folder"},
-		{names: []string{"journal"}, gone: "log.*", want: errOlderFormat, words: "it has format 1, and this one reads 3; begin with an empty folder"},
+		{names: []string{"format-", "format-1", "format-3", "format-x", "format-4"}, want: layout.ErrNewerFormat, words: "it has format 4, and this one reads up to 3"},
+		{names: []string{"synced"}, gone: "log.*", want: layout.ErrOlderFormat, words: "it has format 1, and this one reads 3; begin with an empty folder"},
+		{names: []string{"journal"}, gone: "log.*", want: layout.ErrOlderFormat, words: "it has format 1, and this one reads 3; begin with an empty folder"},
 	}
 	for _, tt := range tests {
 		dir := t.TempDir()

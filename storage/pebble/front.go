@@ -8,6 +8,7 @@ import (
 
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -81,14 +82,14 @@ func newFront(size int64) (f front) {
 }
 
 // mix spreads places over shards and slots as the memory does over its parts.
-func mix(p place) uint64 { return dirty.Mix(uint64(p)) }
+func mix(p layout.HashSlot) uint64 { return dirty.Mix(uint64(p)) }
 
 func (f *front) shard(mixed uint64) *shard {
 	return &f.shards[mixed>>16&uint64(len(f.shards)-1)]
 }
 
 // stat returns the entry of a record, if the front has it.
-func (f *front) stat(p place, name []byte) (x entry, found bool) {
+func (f *front) stat(p layout.HashSlot, name []byte) (x layout.Header, found bool) {
 	if len(f.shards) == 0 {
 		return x, false
 	}
@@ -105,7 +106,7 @@ func (f *front) stat(p place, name []byte) (x entry, found bool) {
 }
 
 // get is stat that appends the value to dst, if the front has that as well.
-func (f *front) get(dst []byte, p place, name []byte) (x entry, value []byte, found, whole bool) {
+func (f *front) get(dst []byte, p layout.HashSlot, name []byte) (x layout.Header, value []byte, found, whole bool) {
 	if len(f.shards) == 0 {
 		return x, dst, false, false
 	}
@@ -123,12 +124,12 @@ func (f *front) get(dst []byte, p place, name []byte) (x entry, value []byte, fo
 		return x, dst, true, false
 	}
 	begin := at + frontHead + len(name)
-	return x, append(dst, s.ring[begin:begin+int(x.size)]...), true, true
+	return x, append(dst, s.ring[begin:begin+int(x.Size)]...), true, true
 }
 
 // put keeps a record as it now is. If whole is not set the value is not known; it is kept if
 // the front has it and the record's entry says that it did not change.
-func (f *front) put(p place, name []byte, x entry, value []byte, whole bool) {
+func (f *front) put(p layout.HashSlot, name []byte, x layout.Header, value []byte, whole bool) {
 	if len(f.shards) == 0 {
 		return
 	}
@@ -160,7 +161,7 @@ func (f *front) put(p place, name []byte, x entry, value []byte, whole bool) {
 }
 
 // drop forgets a record.
-func (f *front) drop(p place, name []byte) {
+func (f *front) drop(p layout.HashSlot, name []byte) {
 	if len(f.shards) == 0 {
 		return
 	}
@@ -177,7 +178,7 @@ func (f *front) dropSpace(space uint16) {
 		s := &f.shards[i]
 		s.mu.Lock()
 		s.each(func(at int) {
-			if s.place(at).space() == space {
+			if s.place(at).PhysicalDB() == space {
 				s.forget(s.find(mix(s.place(at)), s.place(at), s.name(at)))
 			}
 		})
@@ -188,7 +189,7 @@ func (f *front) dropSpace(space uint16) {
 func recordSize(name, value int) int { return (frontHead + name + value + 7) &^ 7 }
 
 // find returns where a record lies and its slot, or -1.
-func (s *shard) find(mixed uint64, p place, name []byte) (at, i int) {
+func (s *shard) find(mixed uint64, p layout.HashSlot, name []byte) (at, i int) {
 	if s.used == 0 {
 		return -1, -1
 	}
@@ -226,7 +227,7 @@ func (s *shard) forget(at, i int) {
 }
 
 // add puts in a record that the shard does not have.
-func (s *shard) add(mixed uint64, p place, name []byte, x entry, value []byte, whole bool) {
+func (s *shard) add(mixed uint64, p layout.HashSlot, name []byte, x layout.Header, value []byte, whole bool) {
 	size := recordSize(len(name), len(value))
 	at := s.room(size)
 	b := s.ring[at : at+size]
@@ -334,29 +335,31 @@ func (s *shard) each(fn func(at int)) {
 	walk(0, s.tail)
 }
 
-func (s *shard) place(at int) place { return place(binary.LittleEndian.Uint64(s.ring[at+8:])) }
+func (s *shard) place(at int) layout.HashSlot {
+	return layout.HashSlot(binary.LittleEndian.Uint64(s.ring[at+8:]))
+}
 
 func (s *shard) name(at int) []byte {
 	n := int(binary.LittleEndian.Uint32(s.ring[at+4:]))
 	return s.ring[at+frontHead : at+frontHead+n]
 }
 
-func (s *shard) entry(at int) entry {
+func (s *shard) entry(at int) layout.Header {
 	b := s.ring[at : at+frontHead]
-	return entry{
-		deadline: ttl.Instant(binary.LittleEndian.Uint64(b[16:])),
-		indexed:  ttl.Instant(binary.LittleEndian.Uint64(b[24:])),
-		revision: binary.LittleEndian.Uint64(b[32:]),
-		size:     binary.LittleEndian.Uint32(b[40:]),
-		kind:     storage.Kind(b[44]),
+	return layout.Header{
+		Deadline: ttl.Instant(binary.LittleEndian.Uint64(b[16:])),
+		Indexed:  ttl.Instant(binary.LittleEndian.Uint64(b[24:])),
+		Revision: binary.LittleEndian.Uint64(b[32:]),
+		Size:     binary.LittleEndian.Uint32(b[40:]),
+		Kind:     storage.Kind(b[44]),
 	}
 }
 
-func (s *shard) setEntry(at int, x entry) {
+func (s *shard) setEntry(at int, x layout.Header) {
 	b := s.ring[at : at+frontHead]
-	binary.LittleEndian.PutUint64(b[16:], uint64(x.deadline))
-	binary.LittleEndian.PutUint64(b[24:], uint64(x.indexed))
-	binary.LittleEndian.PutUint64(b[32:], x.revision)
-	binary.LittleEndian.PutUint32(b[40:], x.size)
-	b[44] = byte(x.kind)
+	binary.LittleEndian.PutUint64(b[16:], uint64(x.Deadline))
+	binary.LittleEndian.PutUint64(b[24:], uint64(x.Indexed))
+	binary.LittleEndian.PutUint64(b[32:], x.Revision)
+	binary.LittleEndian.PutUint32(b[40:], x.Size)
+	b[44] = byte(x.Kind)
 }

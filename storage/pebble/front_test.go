@@ -8,11 +8,12 @@ import (
 	"testing"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
 // check holds a shard to what its fields say, and calls fn for each record.
-func (s *shard) check(t testing.TB, fn func(p place, name []byte, x entry, value []byte, whole bool)) {
+func (s *shard) check(t testing.TB, fn func(p layout.HashSlot, name []byte, x layout.Header, value []byte, whole bool)) {
 	t.Helper()
 	n := 0
 	s.each(func(at int) {
@@ -23,7 +24,7 @@ func (s *shard) check(t testing.TB, fn func(p place, name []byte, x entry, value
 		}
 		begin := at + frontHead + len(name)
 		if whole := s.ring[at+flagsAt]&flagValue != 0; whole {
-			fn(p, name, x, s.ring[begin:begin+int(x.size)], true)
+			fn(p, name, x, s.ring[begin:begin+int(x.Size)], true)
 		} else {
 			fn(p, name, x, nil, false)
 		}
@@ -44,7 +45,7 @@ func checkFront(t testing.TB, e *Engine) {
 	t.Helper()
 	reader := reader{e: e}
 	for i := range e.front.shards {
-		e.front.shards[i].check(t, func(p place, name []byte, x entry, value []byte, whole bool) {
+		e.front.shards[i].check(t, func(p layout.HashSlot, name []byte, x layout.Header, value []byte, whole bool) {
 			stored, found, err := reader.treeEntry(p, name)
 			if err != nil || !found || stored != x {
 				t.Errorf("the front has %q as %+v, the store as %+v, %v, %v", name, x, stored, found, err)
@@ -52,7 +53,7 @@ func checkFront(t testing.TB, e *Engine) {
 			if !whole || err != nil {
 				return
 			}
-			b, closer, err := e.db.Get(appendPosition(nil, prefixValue, p, name))
+			b, closer, err := e.db.Get(layout.AppendRecordKey(nil, layout.PrefixValue, p, name))
 			if err != nil || !bytes.Equal(b, value) {
 				t.Errorf("the front has %d bytes for %q, the store %d, %v", len(value), name, len(b), err)
 			}
@@ -75,7 +76,7 @@ func TestFront_AgainstAMap(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 0))
 			f := newFront(size)
 			type known struct {
-				x     entry
+				x     layout.Header
 				value string
 			}
 			model := map[string]known{}
@@ -83,19 +84,19 @@ func TestFront_AgainstAMap(t *testing.T) {
 			for step := range 40_000 {
 				n := rng.IntN(300)
 				name := fmt.Sprint("n", n)
-				p := placeOf(uint16(n%3), uint64(n)*0x5bd1e995&hashMask)
+				p := layout.SlotOf(uint16(n%3), uint64(n)*0x5bd1e995&layout.HashMask)
 				switch rng.IntN(10) {
 				case 0:
 					f.drop(p, []byte(name))
 					delete(model, name)
 				case 1, 2, 3:
 					value := bytes.Repeat([]byte{byte(step)}, rng.IntN(rng.IntN(400)+1))
-					x := entry{kind: 1, deadline: ttl.Instant(step), indexed: 7, revision: uint64(step), size: uint32(len(value))}
+					x := layout.Header{Kind: 1, Deadline: ttl.Instant(step), Indexed: 7, Revision: uint64(step), Size: uint32(len(value))}
 					f.put(p, []byte(name), x, value, true)
 					model[name] = known{x, string(value)}
 				case 4, 5:
 					if k, ok := model[name]; ok {
-						k.x.deadline, k.x.revision = ttl.Instant(step), uint64(step)
+						k.x.Deadline, k.x.Revision = ttl.Instant(step), uint64(step)
 						f.put(p, []byte(name), k.x, nil, false)
 						model[name] = k
 					}
@@ -132,7 +133,7 @@ func TestFront_AgainstAMap(t *testing.T) {
 			}
 			for i := range f.shards {
 				s := &f.shards[i]
-				s.check(t, func(place, []byte, entry, []byte, bool) {})
+				s.check(t, func(layout.HashSlot, []byte, layout.Header, []byte, bool) {})
 				if len(s.ring) > int(size) {
 					t.Errorf("a ring of %d bytes, want at most %d", len(s.ring), size)
 				}
@@ -146,14 +147,14 @@ func TestFront_KeepsWhatIsUsed(t *testing.T) {
 	t.Parallel()
 	f := newFront(64 << 10)
 	value := make([]byte, 500)
-	x := entry{kind: 1, size: 500}
+	x := layout.Header{Kind: 1, Size: 500}
 	has := func(n int) bool {
-		_, found := f.stat(place(n), nil)
+		_, found := f.stat(layout.HashSlot(n), nil)
 		return found
 	}
 	var kept []int
 	for n := range 2000 {
-		f.put(place(n), nil, x, value, true)
+		f.put(layout.HashSlot(n), nil, x, value, true)
 		for hot := range spares {
 			if n%20 == 0 && has(hot) && !slices.Contains(kept, hot) {
 				kept = append(kept, hot)
@@ -173,7 +174,7 @@ func TestFront_KeepsWhatIsUsed(t *testing.T) {
 // Ensure that a hit costs no allocation.
 func TestFront_Get_AllocatesNothing(t *testing.T) {
 	f := newFront(1 << 20)
-	f.put(5, []byte("name"), entry{kind: storage.KindString, size: 5}, []byte("value"), true)
+	f.put(5, []byte("name"), layout.Header{Kind: storage.KindString, Size: 5}, []byte("value"), true)
 	dst := make([]byte, 0, 100)
 	if n := testing.AllocsPerRun(100, func() { f.get(dst, 5, []byte("name")) }); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -185,13 +186,13 @@ func BenchmarkFront_Get(b *testing.B) {
 	value := make([]byte, 512)
 	name := []byte("sess:0123456789abcdef0123456789abcdef")
 	for n := range 50_000 {
-		f.put(placeOf(0, uint64(n)*0x9E3779B97F4A7C15&hashMask), name, entry{kind: 1, size: 512}, value, true)
+		f.put(layout.SlotOf(0, uint64(n)*0x9E3779B97F4A7C15&layout.HashMask), name, layout.Header{Kind: 1, Size: 512}, value, true)
 	}
 	dst := make([]byte, 0, 1024)
 	b.ReportAllocs()
 	n := 0
 	for b.Loop() {
-		if _, _, found, _ := f.get(dst, placeOf(0, uint64(n%50_000)*0x9E3779B97F4A7C15&hashMask), name); !found {
+		if _, _, found, _ := f.get(dst, layout.SlotOf(0, uint64(n%50_000)*0x9E3779B97F4A7C15&layout.HashMask), name); !found {
 			b.Fatal("not there")
 		}
 		n++

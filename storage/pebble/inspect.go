@@ -13,6 +13,7 @@ import (
 	pebbledb "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 )
 
@@ -46,7 +47,7 @@ func (x *inspection) run() (err error) {
 	}
 	slices.Sort(x.names)
 	found := false
-	if x.list, found = x.marked(manifestMarker); !found {
+	if x.list, found = x.marked(layout.ManifestMarker); !found {
 		return nil
 	}
 	for _, step := range []func() error{
@@ -99,8 +100,8 @@ func (x *inspection) read(name string, fn func(io.Reader) error) (size int64, er
 
 // manifest takes stock by the MANIFEST.
 func (x *inspection) manifest(name string) error {
-	if !isManifest(name) {
-		x.report(manifestMarker+"*", "names %q, which is no MANIFEST", name)
+	if !layout.IsManifest(name) {
+		x.report(layout.ManifestMarker+"*", "names %q, which is no MANIFEST", name)
 		return errUnknown
 	}
 	var end int64
@@ -167,8 +168,8 @@ func (x *inspection) tables() error {
 // markers looks for the marker of Pebble's format: without it Pebble would take the store for one that
 // is being created.
 func (x *inspection) markers() error {
-	if _, found := x.marked(formatMarker); !found && len(x.has.tables) > 0 {
-		x.report(formatMarker+"*", "is missing")
+	if _, found := x.marked(layout.FormatMarker); !found && len(x.has.tables) > 0 {
+		x.report(layout.FormatMarker+"*", "is missing")
 	}
 	return nil
 }

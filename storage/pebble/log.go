@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/mmap"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 )
@@ -123,7 +124,7 @@ func logProblem(err error) error {
 	case errors.Is(err, wal.ErrMissing):
 		return &fileProblem{problem{wal.ControlName, "is missing, and the newest changes are in the log"}}
 	case errors.Is(err, wal.ErrNewer):
-		return fmt.Errorf("%w: %w", ErrNewerFormat, err)
+		return fmt.Errorf("%w: %w", layout.ErrNewerFormat, err)
 	}
 	return err
 }
@@ -131,9 +132,9 @@ func logProblem(err error) error {
 // fileProblem is a problem as an error.
 type fileProblem struct{ problem }
 
-func (p *fileProblem) Error() string { return fmt.Sprintf("%v: %v", ErrDamaged, p.problem) }
+func (p *fileProblem) Error() string { return fmt.Sprintf("%v: %v", layout.ErrDamaged, p.problem) }
 
-func (p *fileProblem) Unwrap() error { return ErrDamaged }
+func (p *fileProblem) Unwrap() error { return layout.ErrDamaged }
 
 // logFS is the file system as the log sees it.
 type logFS struct {

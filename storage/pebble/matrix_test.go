@@ -22,6 +22,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -438,9 +439,9 @@ const (
 	matrixHeader = 24 // bytes of a frame's
 )
 
-var frameKinds = map[changeKind]string{
-	changePut: "put", changeTouch: "touch", changeDelete: "delete", changeFlush: "flush",
-	changeSpaces: "spaces", changeSeen: "seen",
+var frameKinds = map[layout.ChangeKind]string{
+	layout.ChangePut: "put", layout.ChangeTouch: "touch", layout.ChangeDelete: "delete", layout.ChangeFlush: "flush",
+	layout.ChangePhysicalDBs: "spaces", layout.ChangeClock: "seen",
 }
 
 // framesOf finds the frames in a segment, as far as they follow each other.
@@ -453,7 +454,7 @@ func framesOf(file string, b []byte) (frames []matrixFrame) {
 		}
 		f := matrixFrame{"empty", file, at, length}
 		if length > 0 {
-			f.kind = frameKinds[changeKind(b[at+matrixHeader])&changeKinds]
+			f.kind = frameKinds[layout.ChangeKind(b[at+matrixHeader])&layout.ChangeKinds]
 		}
 		frames = append(frames, f)
 		at += (matrixHeader + length + 7) &^ 7
@@ -488,7 +489,7 @@ type matrixHarm struct {
 func (p *matrixPast) harms() (harms []matrixHarm) {
 	harms = append(harms, matrixHarm{row: "nothing", column: "as it was", what: "as it was"})
 	for _, name := range slices.Sorted(maps.Keys(p.end)) {
-		if strings.HasPrefix(name, reserveName) && name != reserveName+"0" {
+		if strings.HasPrefix(name, layout.BallastPrefix) && name != layout.BallastPrefix+"0" {
 			continue // they are alike
 		}
 		harms = append(harms, p.general(name)...)
@@ -581,7 +582,7 @@ func (p *matrixPast) row(name string) string {
 // marked returns the name of the marker of the MANIFEST.
 func (p *matrixPast) marked() string {
 	for name := range p.end {
-		if strings.HasPrefix(name, manifestMarker) {
+		if strings.HasPrefix(name, layout.ManifestMarker) {
 			return name
 		}
 	}
@@ -739,7 +740,7 @@ func (p *matrixPast) names(h matrixHarm, err error) bool {
 		named = named || strings.Contains(text, "MANIFEST-")
 	}
 	advised := strings.Contains(text, "sessiond check --dir") || strings.Contains(text, "move it away") ||
-		h.row == "table" && errors.Is(err, ErrDamaged) || h.fault != nil && errors.Is(err, h.fault.err)
+		h.row == "table" && errors.Is(err, layout.ErrDamaged) || h.fault != nil && errors.Is(err, h.fault.err)
 	return named && advised && !strings.Contains(text, "\n")
 }
 

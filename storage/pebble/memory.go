@@ -3,25 +3,26 @@ package pebble
 import (
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
 
 // stateOf returns a record that did not get another value, as the memory keeps it.
-func stateOf(x entry) dirty.State {
+func stateOf(x layout.Header) dirty.State {
 	return dirty.State{
-		Kind: byte(x.kind), Size: x.size, Deadline: int64(x.deadline), Indexed: int64(x.indexed), Revision: x.revision,
+		Kind: byte(x.Kind), Size: x.Size, Deadline: int64(x.Deadline), Indexed: int64(x.Indexed), Revision: x.Revision,
 	}
 }
 
 // entryOf returns the entry of a record that the memory has, which is the zero one if it is gone.
-func entryOf(s dirty.State) entry {
+func entryOf(s dirty.State) layout.Header {
 	if s.Gone {
-		return entry{}
+		return layout.Header{}
 	}
-	return entry{
-		kind: storage.Kind(s.Kind), deadline: ttl.Instant(s.Deadline), indexed: ttl.Instant(s.Indexed),
-		revision: s.Revision, size: s.Size,
+	return layout.Header{
+		Kind: storage.Kind(s.Kind), Deadline: ttl.Instant(s.Deadline), Indexed: ttl.Instant(s.Indexed),
+		Revision: s.Revision, Size: s.Size,
 	}
 }
 
@@ -33,7 +34,7 @@ func (c *cell) keep(m *dirty.Memory) {
 		s.Whole, s.Value = c.replaced, c.value
 	}
 	if c.existed {
-		s.Filed = int64(c.was.indexed)
+		s.Filed = int64(c.was.Indexed)
 	}
 	m.Now().Keep(uint64(c.place), c.name, s, int64(c.add))
 }
@@ -54,7 +55,7 @@ func (e *Engine) record(frame []byte, keep func(*dirty.Memory, wal.LSN)) error {
 		keep(e.memory.Load(), lsn)
 		return nil
 	}
-	lsn, err := e.append(newFrame(nil), &e.commits)
+	lsn, err := e.append(layout.NewFrame(nil), &e.commits)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	pebbledb "github.com/cockroachdb/pebble/v2"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -163,7 +164,7 @@ func (e *Engine) openDB(dir string, options *pebbledb.Options) (db *pebbledb.DB,
 
 // load reads what the engine keeps in memory, and writes it first if the store is new.
 func (e *Engine) load(config wal.Config) error {
-	version, found, err := e.meta(keyFormat, 4)
+	version, found, err := e.meta(layout.KeyFormat, 4)
 	if err != nil {
 		return err
 	}
@@ -172,7 +173,7 @@ func (e *Engine) load(config wal.Config) error {
 			return err
 		}
 		e.created = true
-	} else if err := checkFormat(binary.BigEndian.Uint32(version)); err != nil {
+	} else if err := layout.CheckFormat(binary.BigEndian.Uint32(version)); err != nil {
 		return err
 	}
 	if err := e.loadSeed(); err != nil {
@@ -214,48 +215,48 @@ func (e *Engine) create(config wal.Config) error {
 	}
 	b := e.db.NewBatch()
 	err = errors.Join(
-		b.Set(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion), nil),
-		b.Set(keySeed, key[:], nil),
+		b.Set(layout.KeyFormat, binary.BigEndian.AppendUint32(nil, layout.FormatVersion), nil),
+		b.Set(layout.KeySeed, key[:], nil),
 		(&mark{lsn: begin}).write(b, nil),
 	)
 	return errors.Join(e.apply(b, err), e.db.Flush())
 }
 
 func (e *Engine) loadSeed() error {
-	b, found, err := e.meta(keySeed, 16)
+	b, found, err := e.meta(layout.KeySeed, 16)
 	if err != nil {
 		return err
 	}
 	if !found {
-		return fmt.Errorf("no seed: %w", ErrDamaged)
+		return fmt.Errorf("no seed: %w", layout.ErrDamaged)
 	}
-	e.seed = seed{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}
+	e.seed = layout.Seed{K0: binary.BigEndian.Uint64(b), K1: binary.BigEndian.Uint64(b[8:])}
 	return nil
 }
 
 func (e *Engine) loadNumbers() error {
-	b, found, err := e.meta(keyRevision, 8)
+	b, found, err := e.meta(layout.KeyRevision, 8)
 	if err != nil {
 		return err
 	}
 	if found {
 		e.revisions.Store(binary.BigEndian.Uint64(b))
 	}
-	if b, found, err = e.meta(keyFollowed, 8); err != nil {
+	if b, found, err = e.meta(layout.KeyFollowed, 8); err != nil {
 		return err
 	}
 	if !found {
-		return fmt.Errorf("nothing says up to where the log was followed: %w", ErrDamaged)
+		return fmt.Errorf("nothing says up to where the log was followed: %w", layout.ErrDamaged)
 	}
 	e.checkpoints.followed.Store(binary.BigEndian.Uint64(b))
-	b, found, err = e.meta(keyFence, 8)
+	b, found, err = e.meta(layout.KeyFence, 8)
 	if err != nil {
 		return err
 	}
 	if found {
 		e.index.reached = ttl.Instant(binary.BigEndian.Uint64(b))
 	}
-	b, found, err = e.meta(keySeen, 8)
+	b, found, err = e.meta(layout.KeyClock, 8)
 	if err != nil {
 		return err
 	}
@@ -268,10 +269,10 @@ func (e *Engine) loadNumbers() error {
 }
 
 func (e *Engine) loadSpaces() error {
-	moved := spaces{}
-	err := e.eachNumbered(keySpace, func(db uint16, value []byte) error {
+	moved := layout.PhysicalDBs{}
+	err := e.eachNumbered(layout.KeyPhysicalDB, func(db uint16, value []byte) error {
 		if len(value) != 2 {
-			return fmt.Errorf("space of %d bytes: %w", len(value), ErrDamaged)
+			return fmt.Errorf("space of %d bytes: %w", len(value), layout.ErrDamaged)
 		}
 		moved[db] = binary.BigEndian.Uint16(value)
 		return nil
@@ -282,8 +283,8 @@ func (e *Engine) loadSpaces() error {
 
 func (e *Engine) loadCounts() error {
 	e.counters.of = map[uint16]storage.Count{}
-	return e.eachNumbered(keyCount, func(space uint16, value []byte) (err error) {
-		e.counters.of[space], err = decodeCount(value)
+	return e.eachNumbered(layout.KeyCount, func(space uint16, value []byte) (err error) {
+		e.counters.of[space], err = layout.DecodeCount(value)
 		return err
 	})
 }
@@ -291,8 +292,8 @@ func (e *Engine) loadCounts() error {
 // eachNumbered calls fn for the meta keys that numbered has made of key.
 func (e *Engine) eachNumbered(key []byte, fn func(number uint16, value []byte) error) (err error) {
 	it, err := e.db.NewIter(&pebbledb.IterOptions{
-		LowerBound: numbered(key, 0),
-		UpperBound: append(numbered(key, maxSpace), 0),
+		LowerBound: layout.Numbered(key, 0),
+		UpperBound: append(layout.Numbered(key, layout.MaxPhysicalDB), 0),
 	})
 	if err != nil {
 		return err
@@ -325,7 +326,7 @@ func (e *Engine) meta(key []byte, size int) (value []byte, found bool, err error
 	}
 	value = append(value, b...)
 	if len(value) != size {
-		err = fmt.Errorf("%s of %d bytes: %w", key[1:], len(value), ErrDamaged)
+		err = fmt.Errorf("%s of %d bytes: %w", key[1:], len(value), layout.ErrDamaged)
 	}
 	return value, true, errors.Join(err, closer.Close())
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
 // ref is one announced key with its hash.
@@ -33,7 +34,7 @@ type reader struct {
 	byHash []int // of refs, if there was something to search for
 	all    bool
 	held   stripeSet
-	spaces spaces
+	spaces layout.PhysicalDBs
 	beyond bool        // something was read that no held stripe guards
 	key    []byte      // scratch
 	values []byte      // those that came from the front
@@ -58,7 +59,7 @@ func (r *reader) announce(scope storage.Scope) {
 	}
 	r.refs = slices.Grow(r.refs, len(scope.Keys))
 	for _, k := range scope.Keys {
-		hash := r.e.seed.hash(k.Name)
+		hash := r.e.seed.Hash(k.Name)
 		r.held.add(stripeOf(hash))
 		r.refs = append(r.refs, ref{hash, k})
 	}
@@ -98,16 +99,16 @@ func (r *reader) seen() storage.Barrier {
 }
 
 // find returns the place of an announced key.
-func (r *reader) find(k storage.Key) (place, error) {
+func (r *reader) find(k storage.Key) (layout.HashSlot, error) {
 	space, err := r.space(k.DB)
 	if err != nil {
 		return 0, err
 	}
-	hash := r.e.seed.hash(k.Name)
+	hash := r.e.seed.Hash(k.Name)
 	if !r.all && !r.announced(hash, k) {
 		return 0, storage.ErrScope
 	}
-	return placeOf(space, hash), nil
+	return layout.SlotOf(space, hash), nil
 }
 
 // announced reports whether k, which has that hash, was announced. Handlers ask for their keys
@@ -153,10 +154,10 @@ func (r *reader) search(hash uint64, k storage.Key) bool {
 
 // space returns the space of a database. The caller holds a stripe or databases.mu.
 func (r *reader) space(db int) (uint16, error) {
-	if db < 0 || db > maxSpace {
-		return 0, fmt.Errorf("database %d: numbers go from 0 to %d", db, maxSpace)
+	if db < 0 || db > layout.MaxPhysicalDB {
+		return 0, fmt.Errorf("database %d: numbers go from 0 to %d", db, layout.MaxPhysicalDB)
 	}
-	return r.spaces.of(uint16(db)), nil
+	return r.spaces.Of(uint16(db)), nil
 }
 
 // Get implements storage.Reader.
@@ -169,7 +170,7 @@ func (r *reader) Get(k storage.Key) (storage.Record, bool, error) {
 	if err != nil || !found {
 		return storage.Record{}, false, err
 	}
-	rec := x.record()
+	rec := x.Record()
 	rec.Value = value
 	return rec, true, nil
 }
@@ -184,11 +185,11 @@ func (r *reader) Stat(k storage.Key) (storage.Record, bool, error) {
 	if err != nil || !found {
 		return storage.Record{}, false, err
 	}
-	return x.record(), true, nil
+	return x.Record(), true, nil
 }
 
 // load returns a record whose stripe is held, from the front if that has it.
-func (r *reader) load(p place, name []byte) (x entry, value []byte, found bool, err error) {
+func (r *reader) load(p layout.HashSlot, name []byte) (x layout.Header, value []byte, found bool, err error) {
 	have := len(r.values)
 	x, values, found, whole := r.e.front.get(r.values, p, name)
 	r.values = values // what was returned before stays where it is if this is a new array
@@ -200,18 +201,18 @@ func (r *reader) load(p place, name []byte) (x entry, value []byte, found bool, 
 	}
 	if !found {
 		if x, found, err = r.entry(p, name); err != nil || !found {
-			return entry{}, nil, false, err
+			return layout.Header{}, nil, false, err
 		}
 	}
 	if value, err = r.value(p, name, x); err != nil {
-		return entry{}, nil, false, err
+		return layout.Header{}, nil, false, err
 	}
 	r.e.front.put(p, name, x, value, true)
 	return x, value, true, nil
 }
 
 // stat is load without the value.
-func (r *reader) stat(p place, name []byte) (x entry, found bool, err error) {
+func (r *reader) stat(p layout.HashSlot, name []byte) (x layout.Header, found bool, err error) {
 	if x, found = r.e.front.stat(p, name); found {
 		return x, true, nil
 	}
@@ -222,7 +223,7 @@ func (r *reader) stat(p place, name []byte) (x entry, found bool, err error) {
 }
 
 // entry returns the entry of a record whose stripe is held: the memory knows what the tree has not yet.
-func (r *reader) entry(p place, name []byte) (entry, bool, error) {
+func (r *reader) entry(p layout.HashSlot, name []byte) (layout.Header, bool, error) {
 	if s, known := r.e.memory.Load().Recent(uint64(p), name); known {
 		return entryOf(s), !s.Gone, nil
 	}
@@ -230,16 +231,16 @@ func (r *reader) entry(p place, name []byte) (entry, bool, error) {
 }
 
 // treeEntry returns the entry of a record as the tree has it.
-func (r *reader) treeEntry(p place, name []byte) (x entry, found bool, err error) {
-	r.key = appendPosition(r.key[:0], prefixEntry, p, name)
+func (r *reader) treeEntry(p layout.HashSlot, name []byte) (x layout.Header, found bool, err error) {
+	r.key = layout.AppendRecordKey(r.key[:0], layout.PrefixHeader, p, name)
 	b, closer, err := r.e.db.Get(r.key)
 	if errors.Is(err, pebbledb.ErrNotFound) {
-		return entry{}, false, nil
+		return layout.Header{}, false, nil
 	}
 	if err != nil {
-		return entry{}, false, readError("read entry", err)
+		return layout.Header{}, false, readError("read entry", err)
 	}
-	x, err = decodeEntry(b)
+	x, err = layout.DecodeHeader(b)
 	if closeErr := closer.Close(); err == nil {
 		err = closeErr
 	}
@@ -247,7 +248,7 @@ func (r *reader) treeEntry(p place, name []byte) (x entry, found bool, err error
 }
 
 // value returns the value of a record that has entry x.
-func (r *reader) value(p place, name []byte, x entry) ([]byte, error) {
+func (r *reader) value(p layout.HashSlot, name []byte, x layout.Header) ([]byte, error) {
 	if b, known := r.e.memory.Load().Value(uint64(p), name); known {
 		if len(b) < dirty.LargeValue { // the next change of the record may overwrite it
 			have := len(r.values)
@@ -259,17 +260,17 @@ func (r *reader) value(p place, name []byte, x entry) ([]byte, error) {
 		}
 		return b, nil
 	}
-	r.key = appendPosition(r.key[:0], prefixValue, p, name)
+	r.key = layout.AppendRecordKey(r.key[:0], layout.PrefixValue, p, name)
 	b, closer, err := r.e.db.Get(r.key)
 	if errors.Is(err, pebbledb.ErrNotFound) {
-		return nil, fmt.Errorf("entry without a value: %w", ErrDamaged)
+		return nil, fmt.Errorf("entry without a value: %w", layout.ErrDamaged)
 	}
 	if err != nil {
 		return nil, readError("read value", err)
 	}
 	r.open = append(r.open, closer)
-	if len(b) != int(x.size) {
-		return nil, fmt.Errorf("value of %d bytes, entry says %d: %w", len(b), x.size, ErrDamaged)
+	if len(b) != int(x.Size) {
+		return nil, fmt.Errorf("value of %d bytes, entry says %d: %w", len(b), x.Size, layout.ErrDamaged)
 	}
 	if b == nil {
 		b = []byte{}
@@ -280,7 +281,7 @@ func (r *reader) value(p place, name []byte, x entry) ([]byte, error) {
 // Generation implements storage.Reader.
 func (r *reader) Generation(k storage.Key) (uint64, error) {
 	p, err := r.find(k)
-	return r.e.generations.at(k.DB, p.hash()).Load(), err
+	return r.e.generations.at(k.DB, p.Hash()).Load(), err
 }
 
 // lookBeyond makes the databases readable without a stripe, until done is called.

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -30,8 +31,8 @@ func TestReader_Scan_SharedPosition(t *testing.T) {
 	for _, at := range []struct {
 		hash uint64
 		name string
-	}{{5, "a"}, {7, "b"}, {7, "c"}, {7, "d"}, {hashMask, "e"}} {
-		errs = append(errs, setEntry(b, placeOf(0, at.hash), []byte(at.name), entry{kind: 1, revision: 1}))
+	}{{5, "a"}, {7, "b"}, {7, "c"}, {7, "d"}, {layout.HashMask, "e"}} {
+		errs = append(errs, setEntry(b, layout.SlotOf(0, at.hash), []byte(at.name), layout.Header{Kind: 1, Revision: 1}))
 	}
 	if err := errors.Join(append(errs, e.db.Apply(b, pebbledb.NoSync), b.Close())...); err != nil {
 		t.Fatal(err)
@@ -48,7 +49,7 @@ func TestReader_Scan_SharedPosition(t *testing.T) {
 		{0, 0, "", "a", 6},
 		{6, 1, "", "bcd", 8},
 		{6, 9, "c", "bc", 7},
-		{7, 9, "d", "bcd", hashMask},
+		{7, 9, "d", "bcd", layout.HashMask},
 		{8, 1, "", "e", 0},
 		{0, 9, "", "abcde", 0},
 		{0, 9, "e", "abcde", 0},

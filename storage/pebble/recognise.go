@@ -6,6 +6,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 )
 
@@ -31,7 +32,7 @@ func recognise(files vfs.FS, dir string) error {
 // isOwn reports whether a name is of a file of a store's. A backup and the socket for tools
 // are looked at when they are used.
 func isOwn(name string) bool {
-	return !innocent(name) && name != backupName && name != "control.sock" && kindOf(name) != foreignFile
+	return !layout.IsInnocent(name) && name != layout.BackupName && name != "control.sock" && layout.KindOf(name) != layout.ForeignFile
 }
 
 func recogniseFile(files vfs.FS, dir, name string) error {
@@ -79,9 +80,9 @@ type fileHead struct {
 // zeros, which is what a power cut leaves of a new file. No heads mean that all may be in it.
 func headsOf(name string) (empty bool, heads []fileHead) {
 	switch {
-	case name == lockFile, isMarker(name):
+	case name == layout.LockFile, layout.IsMarker(name):
 		return true, nil
-	case isReserve(name):
+	case layout.IsBallast(name):
 		head := make([]byte, 64)
 		_, _ = filler().Read(head) // it never fails
 		return false, []fileHead{{0, head}}

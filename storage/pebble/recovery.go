@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -27,20 +28,20 @@ func newRecovery(e *Engine) *recovery { return &recovery{e: e, g: e.memory.Load(
 func (r *recovery) repeat(f wal.Frame) error {
 	e, origin := r.e, originOf(f.Life)
 	r.diffs = r.diffs[:0]
-	err := eachChange(f.Payload, func(c *logged) error {
+	err := layout.EachChange(f.Payload, func(c *layout.Change) error {
 		r.changes++
-		switch c.kind {
-		case changeFlush:
-			r.diffs = slices.DeleteFunc(r.diffs, func(d difference) bool { return d.space == c.space })
-			e.counters.apply([]uint16{c.space}, nil)
-			r.g.Flush(c.space)
-		case changeSpaces:
-			e.databases.spaces = c.spaces
-		case changeSeen:
-			e.index.last = c.deadline
-			e.index.seen.Store(int64(c.deadline))
+		switch c.Kind {
+		case layout.ChangeFlush:
+			r.diffs = slices.DeleteFunc(r.diffs, func(d difference) bool { return d.space == c.PhysicalDB })
+			e.counters.apply([]uint16{c.PhysicalDB}, nil)
+			r.g.Flush(c.PhysicalDB)
+		case layout.ChangePhysicalDBs:
+			e.databases.spaces = c.PhysicalDBs
+		case layout.ChangeClock:
+			e.index.last = c.Deadline
+			e.index.seen.Store(int64(c.Deadline))
 		default:
-			r.diffs = addDifference(r.diffs, c.place.space(), c.difference())
+			r.diffs = addDifference(r.diffs, c.Slot.PhysicalDB(), c.Difference())
 			r.record(c, origin)
 		}
 		return nil
@@ -50,23 +51,23 @@ func (r *recovery) repeat(f wal.Frame) error {
 }
 
 // record notes what became of a record.
-func (r *recovery) record(c *logged, origin uint64) {
-	p := uint64(c.place)
-	if c.kind == changeDelete {
-		r.g.Keep(p, c.name, dirty.State{Gone: true}, 0)
+func (r *recovery) record(c *layout.Change, origin uint64) {
+	p := uint64(c.Slot)
+	if c.Kind == layout.ChangeDelete {
+		r.g.Keep(p, c.Name, dirty.State{Gone: true}, 0)
 		return
 	}
 	s := dirty.State{
-		Kind: byte(c.record), Size: uint32(c.size), Deadline: int64(c.deadline), Indexed: int64(c.deadline),
-		Revision: origin + c.revision, Whole: c.kind == changePut, Value: c.value,
+		Kind: byte(c.Record), Size: uint32(c.Size), Deadline: int64(c.Deadline), Indexed: int64(c.Deadline),
+		Revision: origin + c.Revision, Whole: c.Kind == layout.ChangePut, Value: c.Value,
 	}
-	if c.kind == changeTouch {
-		if was, known := r.e.memory.Load().Recent(p, c.name); known && (was.Gone || was.Size != s.Size) {
+	if c.Kind == layout.ChangeTouch {
+		if was, known := r.e.memory.Load().Recent(p, c.Name); known && (was.Gone || was.Size != s.Size) {
 			return // what it speaks of was lost with a part of the log: see salvage
 		}
 	}
 	raise(&r.e.revisions, s.Revision)
-	r.g.Keep(p, c.name, s, 0)
+	r.g.Keep(p, c.Name, s, 0)
 }
 
 // file has the sweeper look at what was found.

@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
 // RepairOptions changes how Repair works. The zero value is ready to use.
@@ -71,7 +72,7 @@ type repairer struct {
 	report RepairReport
 
 	to    *Engine
-	dbs   spaces // the other way round: databases by space
+	dbs   layout.PhysicalDBs // the other way round: databases by space
 	saved map[uint16]storage.Count
 	batch []saving
 	bytes int // of the batch
@@ -178,7 +179,7 @@ func (r *repairer) copyTo(ctx context.Context, to string) (err error) {
 func (r *repairer) seal() error {
 	b := r.to.db.NewBatch()
 	return errors.Join(
-		b.Set(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion), nil),
+		b.Set(layout.KeyFormat, binary.BigEndian.AppendUint32(nil, layout.FormatVersion), nil),
 		r.to.db.Apply(b, pebbledb.NoSync),
 		b.Close(),
 		r.to.db.Flush(),
@@ -189,16 +190,16 @@ func (r *repairer) seal() error {
 func (r *repairer) begin() error {
 	h := &r.head
 	b := r.to.db.NewBatch()
-	errs := []error{b.Delete(keyFormat, nil)}
+	errs := []error{b.Delete(layout.KeyFormat, nil)}
 	if h.seedKnown {
-		key := binary.BigEndian.AppendUint64(nil, h.seed.k0)
-		errs = append(errs, b.Set(keySeed, binary.BigEndian.AppendUint64(key, h.seed.k1), nil))
+		key := binary.BigEndian.AppendUint64(nil, h.seed.K0)
+		errs = append(errs, b.Set(layout.KeySeed, binary.BigEndian.AppendUint64(key, h.seed.K1), nil))
 	}
 	if h.seen > 0 {
-		errs = append(errs, b.Set(keySeen, binary.BigEndian.AppendUint64(nil, uint64(h.seen)), nil))
+		errs = append(errs, b.Set(layout.KeyClock, binary.BigEndian.AppendUint64(nil, uint64(h.seen)), nil))
 	}
 	errs = append(errs, writeSpaces(b, nil, h.spaces), r.to.db.Apply(b, pebbledb.NoSync), b.Close(), r.to.db.Flush())
-	r.dbs = spaces{}
+	r.dbs = layout.PhysicalDBs{}
 	for db, space := range h.spaces {
 		r.dbs[space] = db
 	}
@@ -225,11 +226,11 @@ func (r *repairer) take(ctx context.Context, f *found) error {
 		r.noteLost(f, state)
 		return nil
 	}
-	space := f.place.space()
-	r.saved[space] = sum(r.saved[space], countOf(true, f.entry))
+	space := f.place.PhysicalDB()
+	r.saved[space] = sum(r.saved[space], layout.CountOf(true, f.entry))
 	r.batch = append(r.batch, saving{
-		storage.Key{DB: int(r.dbs.of(space)), Name: append([]byte(nil), f.name...)},
-		storage.Record{Kind: f.entry.kind, Value: append([]byte(nil), f.value...), Deadline: f.entry.deadline},
+		storage.Key{DB: int(r.dbs.Of(space)), Name: append([]byte(nil), f.name...)},
+		storage.Record{Kind: f.entry.Kind, Value: append([]byte(nil), f.value...), Deadline: f.entry.Deadline},
 	})
 	if r.bytes += len(f.value); len(r.batch) < savedRecords && r.bytes < savedBytes {
 		return nil

@@ -49,7 +49,7 @@ func (r *repairer) summarise() {
 	spaces := maps.Clone(r.saved)
 	maps.Copy(spaces, r.head.counts)
 	for space := range spaces {
-		d := RepairedDatabase{Database: int(r.head.spaces.owner(space)), Saved: r.saved[space].Records, Counted: -1}
+		d := RepairedDatabase{Database: int(r.head.spaces.Logical(space)), Saved: r.saved[space].Records, Counted: -1}
 		if r.head.countsKnown {
 			d.Counted = r.head.counts[space].Records
 			wrong = wrong || r.head.counts[space] != r.saved[space]

@@ -17,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
 const repairedDir = "repaired"
@@ -66,7 +67,7 @@ func readSessions(t testing.TB, e *Engine) map[string]session {
 }
 
 // gaps returns what cannot be read of the old store: entries and values.
-func (h *past) gaps(t testing.TB) (entries, values []gap, seed seed) {
+func (h *past) gaps(t testing.TB) (entries, values []gap, seed layout.Seed) {
 	t.Helper()
 	s := h.open(t)
 	defer func() { _ = s.close() }()
@@ -118,23 +119,23 @@ func TestRepair(t *testing.T) {
 		}, most: 500, least: 100, given: "cannot be read"},
 		{name: "no upper table", damage: func(t *testing.T, h *past) { h.remove(t, top) }, most: pastSessions, least: pastSessions / 20, given: "cannot be read"},
 		{name: "value", damage: raw(func(b *pebbledb.Batch) error {
-			return b.Delete(appendPosition(nil, prefixValue, p, name), nil)
+			return b.Delete(layout.AppendRecordKey(nil, layout.PrefixValue, p, name), nil)
 		}), most: 1, least: 1, given: "an entry and no value"},
 		{name: "entry", damage: raw(func(b *pebbledb.Batch) error {
-			return b.Delete(appendPosition(nil, prefixEntry, p, name), nil)
+			return b.Delete(layout.AppendRecordKey(nil, layout.PrefixHeader, p, name), nil)
 		}), most: 1, least: 1, given: "a value and no entry"},
 		{name: "size", damage: raw(func(b *pebbledb.Batch) error {
-			return b.Set(appendPosition(nil, prefixValue, p, name), []byte("short"), nil)
+			return b.Set(layout.AppendRecordKey(nil, layout.PrefixValue, p, name), []byte("short"), nil)
 		}), most: 1, least: 1, given: "another size"},
 		{name: "index entry", damage: raw(func(b *pebbledb.Batch) error {
-			return b.Delete(appendIndex(nil, x.indexed, p, name), nil)
+			return b.Delete(layout.AppendIndexKey(nil, x.Indexed, p, name), nil)
 		})},
 		{name: "counters", damage: raw(func(b *pebbledb.Batch) error {
-			return b.Set(numbered(keyCount, 0), encodeCount(storage.Count{Records: 5}), nil)
+			return b.Set(layout.Numbered(layout.KeyCount, 0), layout.EncodeCount(storage.Count{Records: 5}), nil)
 		}), anew: "sizes"},
-		{name: "seed", damage: raw(func(b *pebbledb.Batch) error { return b.Delete(keySeed, nil) }), anew: "hash"},
+		{name: "seed", damage: raw(func(b *pebbledb.Batch) error { return b.Delete(layout.KeySeed, nil) }), anew: "hash"},
 		{name: "spaces", damage: raw(func(b *pebbledb.Batch) error {
-			return b.Set(numbered(keySpace, 3), []byte{0}, nil)
+			return b.Set(layout.Numbered(layout.KeyPhysicalDB, 3), []byte{0}, nil)
 		}), given: "swapped"},
 		{name: "log", damage: func(t *testing.T, h *past) { h.remove(t, log) }, most: pastSessions, given: "log " + log + ": is damaged at byte 0: the file is missing"},
 		{name: "options", damage: func(t *testing.T, h *past) { h.remove(t, h.files(t, "OPTIONS-*")[0]) }},
@@ -189,7 +190,7 @@ func (h *past) compare(t *testing.T, got map[string]session, logLost bool) {
 		if _, saved := got[name]; saved || logLost {
 			continue
 		}
-		at := uint64(placeOf(uint16(s.db), seed.hash([]byte(name))))
+		at := uint64(layout.SlotOf(uint16(s.db), seed.Hash([]byte(name))))
 		touched := func(gaps []gap) bool { return slices.ContainsFunc(gaps, func(g gap) bool { return g.holds(at) }) }
 		if !touched(entries) && !touched(values) && len(entries)+len(values) > 0 {
 			t.Errorf("%s is lost, and could have been read", name)
@@ -284,8 +285,8 @@ func TestRepair_Log(t *testing.T) {
 			h := sound.clone(t)
 			tt.damage(t, h)
 			before := h.contents(t)
-			if _, err := Open(testDir, Options{fs: h.fs}); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "log.") {
-				t.Errorf("Open: %v, want %v and a file", err, ErrDamaged)
+			if _, err := Open(testDir, Options{fs: h.fs}); !errors.Is(err, layout.ErrDamaged) || !strings.Contains(err.Error(), "log.") {
+				t.Errorf("Open: %v, want %v and a file", err, layout.ErrDamaged)
 			}
 			if report := h.check(t); report.Damage == 0 || !strings.Contains(fmt.Sprint(report.Problems), tt.given) {
 				t.Errorf("Check found %v, want something with %q", report.Problems, tt.given)
@@ -435,7 +436,7 @@ func TestRepair_Head(t *testing.T) {
 	t.Parallel()
 	h := soundPast(t)
 	h.raw(t, func(b *pebbledb.Batch) error {
-		return errors.Join(writeSpaces(b, nil, spaces(nil).swap(0, 1)), b.Set(keySeen, binary.BigEndian.AppendUint64(nil, 123_456), nil))
+		return errors.Join(writeSpaces(b, nil, layout.PhysicalDBs(nil).Swap(0, 1)), b.Set(layout.KeyClock, binary.BigEndian.AppendUint64(nil, 123_456), nil))
 	})
 	s := h.open(t)
 	old := s.head

@@ -14,6 +14,8 @@ import (
 
 	pebbledb "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
 // reserve is room on the disk that nobody else can take: files that hold nothing. It
@@ -33,7 +35,7 @@ type reserve struct {
 const reservePieces = 8
 
 func (r *reserve) path(piece int) string {
-	return r.fs.PathJoin(r.dir, nameOfReserve(piece))
+	return r.fs.PathJoin(r.dir, layout.BallastName(piece))
 }
 
 // find takes over the reserve of an earlier run.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -226,7 +227,7 @@ func pieceSizes(t testing.TB, fs vfs.FS) (sizes []int64) {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		if !strings.HasPrefix(name, reserveName) {
+		if !strings.HasPrefix(name, layout.BallastPrefix) {
 			continue
 		}
 		info, err := fs.Stat(fs.PathJoin(testDir, name))

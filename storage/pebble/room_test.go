@@ -17,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -420,7 +421,7 @@ func TestOpen_NoRoomAtAll(t *testing.T) {
 	again := killed(t, fs)
 	closeTest(t, e)
 	for i := range reservePieces {
-		if err := again.Remove(again.PathJoin(testDir, fmt.Sprint(reserveName, i))); err != nil {
+		if err := again.Remove(again.PathJoin(testDir, fmt.Sprint(layout.BallastPrefix, i))); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 
 	pebbledb "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
 // Problem is one thing that is wrong with a store. It names no session: a record appears by
@@ -38,7 +40,7 @@ const (
 // ErrManifest is returned by Repair if the list of the store's tables, Pebble's MANIFEST, is
 // lost. Without it nobody knows which tables hold sessions that were ended since: to save
 // what the tables hold would log people in again. It wraps ErrDamaged.
-var ErrManifest = fmt.Errorf("%w: the list of tables is lost, and without it nobody knows which sessions were ended", ErrDamaged)
+var ErrManifest = fmt.Errorf("%w: the list of tables is lost, and without it nobody knows which sessions were ended", layout.ErrDamaged)
 
 // salvage is a store that may be damaged, opened for reading only. See openSalvage.
 type salvage struct {
@@ -127,7 +129,7 @@ func (s *salvage) close() (err error) {
 }
 
 func (s *salvage) lockFileExists() bool {
-	_, err := s.files.Stat(s.files.PathJoin(s.dir, lockFile))
+	_, err := s.files.Stat(s.files.PathJoin(s.dir, layout.LockFile))
 	return err == nil
 }
 
@@ -142,17 +144,17 @@ func lockExisting(files vfs.FS, dir string) (*pebbledb.Lock, error) {
 	if !slices.ContainsFunc(names, ofStore) {
 		return nil, noStore(names)
 	}
-	if err := otherFormat(names); err != nil {
+	if err := layout.OtherFormat(names); err != nil {
 		return nil, err
 	}
 	err = checkFolder(names)
-	if errors.Is(err, ErrDamaged) {
-		return nil, fmt.Errorf("%w: %s* is missing", ErrManifest, manifestMarker)
+	if errors.Is(err, layout.ErrDamaged) {
+		return nil, fmt.Errorf("%w: %s* is missing", ErrManifest, layout.ManifestMarker)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if !slices.Contains(names, lockFile) {
+	if !slices.Contains(names, layout.LockFile) {
 		return nil, nil
 	}
 	lock, err := lockFolder(files, dir)
@@ -164,7 +166,7 @@ func lockExisting(files vfs.FS, dir string) (*pebbledb.Lock, error) {
 
 // ofStore reports whether a file can only come from a store.
 func ofStore(name string) bool {
-	return strings.HasPrefix(name, manifestMarker) || kindOf(name) == contentFile
+	return strings.HasPrefix(name, layout.ManifestMarker) || layout.KindOf(name) == layout.ContentFile
 }
 
 // inspect looks at the files as Open does. Without the list of tables it is over.
@@ -175,7 +177,7 @@ func (s *salvage) inspect() error {
 	}
 	s.problems = found.problems
 	for _, p := range s.problems {
-		if strings.HasPrefix(p.file, manifestMarker) || strings.HasPrefix(p.file, "MANIFEST-") {
+		if strings.HasPrefix(p.file, layout.ManifestMarker) || strings.HasPrefix(p.file, "MANIFEST-") {
 			return fmt.Errorf("%w: %v", ErrManifest, p)
 		}
 	}
@@ -204,6 +206,6 @@ func (s *salvage) tableBytes() (sum int64) {
 }
 
 // positionText names a place in reports: the database and the position in it.
-func (h *head) positionText(p place) string {
-	return fmt.Sprintf("database %d at %012x", h.spaces.owner(p.space()), p.hash())
+func (h *head) positionText(p layout.HashSlot) string {
+	return fmt.Sprintf("database %d at %012x", h.spaces.Logical(p.PhysicalDB()), p.Hash())
 }

@@ -5,6 +5,8 @@ import (
 	"math"
 
 	pebbledb "github.com/cockroachdb/pebble/v2"
+
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
 // cursor reads all keys under one prefix, in order, and steps over what cannot be read.
@@ -53,7 +55,7 @@ const stride = 4
 // cursor returns a cursor that begins at a position.
 func (s *salvage) cursor(prefix byte, from uint64) *cursor {
 	c := &cursor{db: s.db, blame: s.view.blame, prefix: prefix, grain: placeGrain, last: from}
-	if prefix == prefixIndex {
+	if prefix == layout.PrefixIndex {
 		c.grain = timeGrain
 	}
 	return c

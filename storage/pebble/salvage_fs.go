@@ -12,6 +12,8 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
 // errReadOnly is what salvageFS says to whoever wants to change a file.
@@ -118,8 +120,8 @@ func (noLock) Close() error { return nil }
 func (s *salvageFS) List(dir string) ([]string, error) {
 	names, err := s.FS.List(dir)
 	names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, "OPTIONS-") || filepath.Ext(name) == ".log" })
-	if !slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, formatMarker) }) {
-		names = append(names, fmt.Sprintf("%s000001.%03d", formatMarker, pebbleFormat))
+	if !slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, layout.FormatMarker) }) {
+		names = append(names, fmt.Sprintf("%s000001.%03d", layout.FormatMarker, pebbleFormat))
 	}
 	return names, err
 }

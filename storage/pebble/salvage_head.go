@@ -9,18 +9,19 @@ import (
 	pebbledb "github.com/cockroachdb/pebble/v2"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
 
 // head is what exists once in a store, as far as it can be read.
 type head struct {
-	seed     seed
+	seed     layout.Seed
 	fence    ttl.Instant
 	seen     ttl.Instant
 	followed wal.LSN
 	revision uint64 // no higher one was used
-	spaces   spaces
+	spaces   layout.PhysicalDBs
 	counts   map[uint16]storage.Count
 
 	// What could be read, or is rightly absent.
@@ -34,25 +35,25 @@ type head struct {
 // with it.
 func (s *salvage) readHead() {
 	h := &s.head
-	if b, ok := s.number(keyFormat, 4, "format", "the version of the format", true); ok {
-		h.other = checkFormat(binary.BigEndian.Uint32(b))
+	if b, ok := s.number(layout.KeyFormat, 4, "format", "the version of the format", true); ok {
+		h.other = layout.CheckFormat(binary.BigEndian.Uint32(b))
 	}
-	b, ok := s.number(keySeed, 16, "seed", "the key of the hash that gives each session its position", true)
+	b, ok := s.number(layout.KeySeed, 16, "seed", "the key of the hash that gives each session its position", true)
 	if h.seedKnown = ok; ok {
-		h.seed = seed{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}
+		h.seed = layout.Seed{K0: binary.BigEndian.Uint64(b), K1: binary.BigEndian.Uint64(b[8:])}
 	}
-	b, ok = s.number(keyFence, 8, "fence", "the time up to which ended sessions are swept", false)
+	b, ok = s.number(layout.KeyFence, 8, "fence", "the time up to which ended sessions are swept", false)
 	if h.fenceKnown = ok; ok && b != nil {
 		h.fence = ttl.Instant(binary.BigEndian.Uint64(b))
 	}
-	if b, ok = s.number(keySeen, 8, "clock", "the time to which the clock had come", false); ok && b != nil {
+	if b, ok = s.number(layout.KeyClock, 8, "clock", "the time to which the clock had come", false); ok && b != nil {
 		h.seen = ttl.Instant(binary.BigEndian.Uint64(b))
 	}
-	b, ok = s.number(keyFollowed, 8, "followed", "up to where the log was followed", true)
+	b, ok = s.number(layout.KeyFollowed, 8, "followed", "up to where the log was followed", true)
 	if h.followedKnown = ok; ok {
 		h.followed = wal.LSN(binary.BigEndian.Uint64(b))
 	}
-	b, ok = s.number(keyRevision, 8, "revision", "the highest revision in use", true)
+	b, ok = s.number(layout.KeyRevision, 8, "revision", "the highest revision in use", true)
 	if h.revisionKnown = ok; ok {
 		h.revision = binary.BigEndian.Uint64(b)
 	}
@@ -88,9 +89,9 @@ func (h *head) problem(where, what string) {
 
 func (s *salvage) readSpaces() {
 	h := &s.head
-	moved, used := spaces{}, map[uint16]bool{}
+	moved, used := layout.PhysicalDBs{}, map[uint16]bool{}
 	valid := true
-	err := s.engine().eachNumbered(keySpace, func(db uint16, value []byte) error {
+	err := s.engine().eachNumbered(layout.KeyPhysicalDB, func(db uint16, value []byte) error {
 		if len(value) != 2 {
 			valid = false
 			return nil
@@ -125,8 +126,8 @@ func (s *salvage) engine() *Engine {
 func (s *salvage) readCounts() {
 	h := &s.head
 	h.counts = map[uint16]storage.Count{}
-	err := s.engine().eachNumbered(keyCount, func(space uint16, value []byte) (err error) {
-		h.counts[space], err = decodeCount(value)
+	err := s.engine().eachNumbered(layout.KeyCount, func(space uint16, value []byte) (err error) {
+		h.counts[space], err = layout.DecodeCount(value)
 		return err
 	})
 	if h.countsKnown = err == nil; err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -283,7 +284,7 @@ func (h *past) raw(t testing.TB, fn func(b *pebbledb.Batch) error) {
 
 // some returns the place, name and entry of a session with a deadline that the log has nothing of,
 // the n-th in order.
-func (h *past) some(t testing.TB, n int) (p place, name []byte, x entry) {
+func (h *past) some(t testing.TB, n int) (p layout.HashSlot, name []byte, x layout.Header) {
 	t.Helper()
 	s := h.open(t)
 	defer func() { _ = s.close() }()
@@ -293,7 +294,7 @@ func (h *past) some(t testing.TB, n int) (p place, name []byte, x entry) {
 			return err
 		}
 		logged := i%30 == 4 || i%30 == 5 || i%30 == 6
-		if f.judge(&s.head) == whole && f.entry.deadline != ttl.Never && !logged {
+		if f.judge(&s.head) == whole && f.entry.Deadline != ttl.Never && !logged {
 			if n--; n == 0 {
 				p, name, x = f.place, bytes.Clone(f.name), f.entry
 			}
@@ -335,7 +336,7 @@ type pastFrame struct {
 	file           string
 	from, used, to int64 // in the file: behind used it is filled up
 	names          []string
-	kinds          []changeKind
+	kinds          []layout.ChangeKind
 }
 
 // frames returns the frames that the tables do not have.
@@ -356,9 +357,9 @@ func (h *past) frames(t testing.TB) (list []pastFrame) {
 		x.from = (x.to - n) &^ 7
 		x.used = x.from + n
 		list = append(list, x)
-		return eachChange(f.Payload, func(c *logged) error {
+		return layout.EachChange(f.Payload, func(c *layout.Change) error {
 			x := &list[len(list)-1]
-			x.names, x.kinds = append(x.names, string(c.name)), append(x.kinds, c.kind)
+			x.names, x.kinds = append(x.names, string(c.Name)), append(x.kinds, c.Kind)
 			return nil
 		})
 	})

@@ -6,12 +6,14 @@ import (
 	"context"
 
 	"fmt"
+
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
 // found is what can be read of one record. It is valid only inside the function it was
 // handed to.
 type found struct {
-	place    place
+	place    layout.HashSlot
 	name     []byte
 	hasEntry bool
 	hasValue bool
@@ -19,7 +21,7 @@ type found struct {
 	short    bool // the key has no position
 	rawEntry []byte
 	value    []byte
-	entry    entry // rawEntry, if decoded
+	entry    layout.Header // rawEntry, if decoded
 	decoded  bool
 }
 
@@ -46,7 +48,7 @@ const walked = 1024
 // returns what could not be read of the entries and of the values. Entries and values lie
 // in the same order, so walking along both takes no memory.
 func (s *salvage) walk(ctx context.Context, fn func(*found) error) (entries, values []gap, err error) {
-	e, v := s.cursor(prefixEntry, 0), s.cursor(prefixValue, 0)
+	e, v := s.cursor(layout.PrefixHeader, 0), s.cursor(layout.PrefixValue, 0)
 	defer e.close()
 	defer v.close()
 	moreE, moreV := e.next(), v.next()
@@ -95,9 +97,9 @@ func compareHalves(e, v *cursor, moreE, moreV bool) int {
 
 // take sets place and name from the key of one half.
 func (f *found) take(key []byte) {
-	f.place = place(positionOf(key))
-	f.name = key[min(len(key), 1+positionHead):]
-	f.short = len(key) < 1+positionHead
+	f.place = layout.HashSlot(positionOf(key))
+	f.name = key[min(len(key), 1+layout.SlotSize):]
+	f.short = len(key) < 1+layout.SlotSize
 }
 
 // judge decodes the entry and returns the first thing that is wrong with the record.
@@ -106,8 +108,8 @@ func (f *found) judge(h *head) state {
 		return badName
 	}
 	if f.hasEntry {
-		x, err := decodeEntry(f.rawEntry)
-		if err != nil && len(f.rawEntry) > 0 && f.rawEntry[0] > entryVersion {
+		x, err := layout.DecodeHeader(f.rawEntry)
+		if err != nil && len(f.rawEntry) > 0 && f.rawEntry[0] > layout.HeaderVersion {
 			return newerEntry
 		}
 		if err != nil {
@@ -124,9 +126,9 @@ func (f *found) judge(h *head) state {
 		return valueLost
 	case !f.hasValue:
 		return noValue
-	case h.seedKnown && h.seed.hash(f.name) != f.place.hash():
+	case h.seedKnown && h.seed.Hash(f.name) != f.place.Hash():
 		return misplaced
-	case int(f.entry.size) != len(f.value):
+	case int(f.entry.Size) != len(f.value):
 		return resized
 	}
 	return whole

@@ -3,6 +3,7 @@ package pebble
 import (
 	"context"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -47,7 +48,7 @@ func (e *Engine) keepSeen() error {
 }
 
 func (e *Engine) writeSeen(now ttl.Instant) error {
-	if _, err := e.append(appendSeen(newFrame(nil), now), e.commits.RLocker()); err != nil {
+	if _, err := e.append(layout.AppendClock(layout.NewFrame(nil), now), e.commits.RLocker()); err != nil {
 		return err
 	}
 	defer e.commits.RUnlock()

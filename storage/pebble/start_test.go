@@ -12,6 +12,7 @@ import (
 	pebbledb "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -32,16 +33,16 @@ func TestOpen_FailedStart(t *testing.T) {
 			name:   "list of tables from before the checkpoint",
 			damage: func(h *past) { h.change(t, manifest, func(b []byte) []byte { return b[:len(b)-1] }) },
 			mend:   func(h *past) { writeAll(t, h.fs, h.fs.PathJoin(testDir, manifest), newest) },
-			want:   ErrDamaged, words: manifest + " ends too early, or is an older one",
+			want:   layout.ErrDamaged, words: manifest + " ends too early, or is an older one",
 		},
 		{
-			name: "no seed", want: ErrDamaged, words: "no seed",
-			damage: func(h *past) { h.raw(t, func(b *pebbledb.Batch) error { return b.Delete(keySeed, nil) }) },
+			name: "no seed", want: layout.ErrDamaged, words: "no seed",
+			damage: func(h *past) { h.raw(t, func(b *pebbledb.Batch) error { return b.Delete(layout.KeySeed, nil) }) },
 		},
 		{
-			name: "newer format", want: ErrNewerFormat, words: "it has format 4",
+			name: "newer format", want: layout.ErrNewerFormat, words: "it has format 4",
 			damage: func(h *past) {
-				h.raw(t, func(b *pebbledb.Batch) error { return b.Set(keyFormat, []byte{0, 0, 0, 4}, nil) })
+				h.raw(t, func(b *pebbledb.Batch) error { return b.Set(layout.KeyFormat, []byte{0, 0, 0, 4}, nil) })
 			},
 		},
 	}
@@ -116,8 +117,8 @@ func TestOpen_NoLog(t *testing.T) {
 		damage(h)
 		before := h.contents(t)
 		_, err := Open(testDir, Options{fs: h.fs})
-		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "log.control ") || !strings.Contains(err.Error(), "sessiond check") {
-			t.Errorf("%s: Open: %v, want %v", what, err, ErrDamaged)
+		if !errors.Is(err, layout.ErrDamaged) || !strings.Contains(err.Error(), "log.control ") || !strings.Contains(err.Error(), "sessiond check") {
+			t.Errorf("%s: Open: %v, want %v", what, err, layout.ErrDamaged)
 		}
 		if h.contents(t) != before {
 			t.Errorf("%s: the folder was changed", what)

@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
 // startFS lets a start that fails leave the store as it was. Pebble begins a MANIFEST at each start,
@@ -82,7 +84,7 @@ func (fs *startFS) fail() (err error) {
 	defer fs.mu.Unlock()
 	was := false
 	for name := range fs.had {
-		was = was || makesStore(name)
+		was = was || layout.MakesStore(name)
 	}
 	if fs.had = nil; !was {
 		return nil
@@ -90,7 +92,7 @@ func (fs *startFS) fail() (err error) {
 	// First those that say which of the others count.
 	for _, markers := range [...]bool{true, false} {
 		for _, name := range fs.made {
-			if _, absent := fs.Stat(fs.PathJoin(fs.dir, name)); absent == nil && isMarker(name) == markers {
+			if _, absent := fs.Stat(fs.PathJoin(fs.dir, name)); absent == nil && layout.IsMarker(name) == markers {
 				err = errors.Join(err, fs.FS.Remove(fs.PathJoin(fs.dir, name)))
 			}
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -57,7 +58,7 @@ var changing = []opKind{opCreate, opReuse, opRename, opRemove, opLink, opWrite, 
 // open opens the store on the disk, with a look before each change of a file.
 func (s *stepper) open() (err error) {
 	s.disk.before = func(op fileOp) error {
-		if slices.Contains(changing, op.kind) && !strings.HasPrefix(op.name, reserveName) {
+		if slices.Contains(changing, op.kind) && !strings.HasPrefix(op.name, layout.BallastPrefix) {
 			s.moment("before " + string(op.kind) + " of " + op.name)
 		}
 		return nil

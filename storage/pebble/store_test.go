@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -176,39 +177,39 @@ func checkStore(t testing.TB, e *Engine) (stale int) {
 	counts := map[uint16]storage.Count{}
 	for key, value := range keys {
 		switch key[0] {
-		case prefixEntry:
-			x, err := decodeEntry(value)
+		case layout.PrefixHeader:
+			x, err := layout.DecodeHeader(value)
 			if err != nil {
 				t.Errorf("%q: %v", key, err)
 			}
-			p, name, _ := splitPosition([]byte(key), prefixEntry)
-			counts[p.space()] = sum(counts[p.space()], countOf(true, x))
-			if v, ok := keys[string(prefixValue)+key[1:]]; !ok || len(v) != int(x.size) {
-				t.Errorf("%q has a value of %d bytes, want %d", name, len(v), x.size)
+			p, name, _ := layout.SplitRecordKey([]byte(key), layout.PrefixHeader)
+			counts[p.PhysicalDB()] = sum(counts[p.PhysicalDB()], layout.CountOf(true, x))
+			if v, ok := keys[string(layout.PrefixValue)+key[1:]]; !ok || len(v) != int(x.Size) {
+				t.Errorf("%q has a value of %d bytes, want %d", name, len(v), x.Size)
 			}
-			if _, ok := keys[string(appendIndex(nil, x.indexed, p, name))]; x.deadline != ttl.Never && !ok {
-				t.Errorf("%q has no index entry at %d", name, x.indexed)
+			if _, ok := keys[string(layout.AppendIndexKey(nil, x.Indexed, p, name))]; x.Deadline != ttl.Never && !ok {
+				t.Errorf("%q has no index entry at %d", name, x.Indexed)
 			}
-			if x.indexed > x.deadline {
-				t.Errorf("%q is filed at %d, after its deadline %d", name, x.indexed, x.deadline)
+			if x.Indexed > x.Deadline {
+				t.Errorf("%q is filed at %d, after its deadline %d", name, x.Indexed, x.Deadline)
 			}
-			if x.deadline != ttl.Never && x.indexed < e.index.lowest() {
-				t.Errorf("%q is filed at %d, below the saved fence %d", name, x.indexed, e.index.lowest())
+			if x.Deadline != ttl.Never && x.Indexed < e.index.lowest() {
+				t.Errorf("%q is filed at %d, below the saved fence %d", name, x.Indexed, e.index.lowest())
 			}
-			if x.revision > e.revisions.Load() {
-				t.Errorf("%q has revision %d, the newest is %d", name, x.revision, e.revisions.Load())
+			if x.Revision > e.revisions.Load() {
+				t.Errorf("%q has revision %d, the newest is %d", name, x.Revision, e.revisions.Load())
 			}
-		case prefixValue:
-			if _, ok := keys[string(prefixEntry)+key[1:]]; !ok {
+		case layout.PrefixValue:
+			if _, ok := keys[string(layout.PrefixHeader)+key[1:]]; !ok {
 				t.Errorf("value without an entry at %q", key)
 			}
-		case prefixIndex:
-			due, p, name, ok := splitIndex([]byte(key))
+		case layout.PrefixIndex:
+			due, p, name, ok := layout.SplitIndexKey([]byte(key))
 			if !ok {
 				t.Errorf("index key %q", key)
 			}
-			x, err := decodeEntry(keys[string(appendPosition(nil, prefixEntry, p, name))])
-			if err != nil || x.indexed != due {
+			x, err := layout.DecodeHeader(keys[string(layout.AppendRecordKey(nil, layout.PrefixHeader, p, name))])
+			if err != nil || x.Indexed != due {
 				stale++
 			}
 		}
@@ -340,7 +341,7 @@ func TestEngine_BadInput(t *testing.T) {
 	e := openTest(t, vfs.NewMem(), Options{})
 	defer closeTest(t, e)
 	ctx := context.Background()
-	for _, k := range []storage.Key{{DB: -1}, {DB: maxSpace + 1}} {
+	for _, k := range []storage.Key{{DB: -1}, {DB: layout.MaxPhysicalDB + 1}} {
 		_, err := e.Update(ctx, storage.Scope{Keys: []storage.Key{k}}, func(tx storage.Txn) error {
 			return tx.Put(k, storage.Record{Kind: storage.KindString})
 		})

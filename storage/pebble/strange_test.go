@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -93,7 +94,7 @@ func (s stranger) refused(t *testing.T, open func() error) {
 
 // hasHead reports whether the content of a file tells that it is sessiond's before Pebble reads it.
 func hasHead(name string) bool {
-	return earlyFiles[name] || strings.HasPrefix(name, reserveName) || strings.HasPrefix(name, "marker.")
+	return layout.OwnFiles[name] || strings.HasPrefix(name, layout.BallastPrefix) || strings.HasPrefix(name, "marker.")
 }
 
 // buildStrange makes a store with every kind of file and returns their names.
@@ -241,8 +242,8 @@ func TestBackup_Strange(t *testing.T) {
 			continue
 		}
 		if kind != "a folder" {
-			s, remove := placeStranger(t, filepath.Join(store, backupName), kind)
-			s.refused(t, backUp(filepath.Join(store, backupName)))
+			s, remove := placeStranger(t, filepath.Join(store, layout.BackupName), kind)
+			s.refused(t, backUp(filepath.Join(store, layout.BackupName)))
 			remove()
 		}
 		files, err := os.ReadDir(filepath.Join(to, "data-000001"))
@@ -278,8 +279,8 @@ func TestBackup_StrangeFolders(t *testing.T) {
 		t.Fatal(err)
 	}
 	for folder, open := range map[string]func() error{
-		filepath.Join(store, stageName):  backUp,
-		filepath.Join(to, "data-000007"): backUp,
+		filepath.Join(store, layout.StageName): backUp,
+		filepath.Join(to, "data-000007"):       backUp,
 		filepath.Join(restored, "restore.new"): func() error {
 			_, err := Restore(t.Context(), to, restored, RestoreOptions{})
 			return err

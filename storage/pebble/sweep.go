@@ -12,6 +12,7 @@ import (
 
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -51,7 +52,7 @@ type index struct {
 }
 
 // begin has the sweeper begin where something may lie.
-func (x *index) begin() { x.from = appendIndexStart(nil, x.reached) }
+func (x *index) begin() { x.from = layout.AppendIndexStart(nil, x.reached) }
 
 // Swept implements storage.SweepReporter.
 func (e *Engine) Swept() int64 { return e.index.swept.Load() }
@@ -93,7 +94,7 @@ func (x *index) rewind() {
 		return
 	}
 	x.reached, x.low = min(x.reached, x.low), ttl.Never
-	if start := appendIndexStart(nil, x.reached); bytes.Compare(start, x.from) < 0 {
+	if start := layout.AppendIndexStart(nil, x.reached); bytes.Compare(start, x.from) < 0 {
 		x.from = start
 	}
 }
@@ -142,7 +143,7 @@ func (e *Engine) sweepOnce(ctx context.Context, now ttl.Instant, budget int) (n 
 	e.passStripes()
 	memory := e.memory.Load() // before rewind: what it has no more when it is taken is in low
 	x.rewind()
-	it, err := e.db.NewIter(&pebbledb.IterOptions{LowerBound: x.from, UpperBound: []byte{prefixIndex + 1}})
+	it, err := e.db.NewIter(&pebbledb.IterOptions{LowerBound: x.from, UpperBound: []byte{layout.PrefixIndex + 1}})
 	if err != nil {
 		return 0, ttl.Never, readError("sweep", err)
 	}
@@ -168,7 +169,7 @@ func (e *Engine) peek(it *pebbledb.Iterator, memory *dirty.Memory) (ttl.Instant,
 	backlog := it.Valid()
 	if backlog || !x.peeked {
 		if backlog || it.Next() {
-			due, _, _, ok := splitIndex(it.Key())
+			due, _, _, ok := layout.SplitIndexKey(it.Key())
 			if !ok {
 				return ttl.Never, errIndexKey(it.Key())
 			}
@@ -184,7 +185,7 @@ func (e *Engine) peek(it *pebbledb.Iterator, memory *dirty.Memory) (ttl.Instant,
 }
 
 func errIndexKey(key []byte) error {
-	return fmt.Errorf("index key of %d bytes: %w", len(key), ErrDamaged)
+	return fmt.Errorf("index key of %d bytes: %w", len(key), layout.ErrDamaged)
 }
 
 // passStripes returns when every update that was under way is over.

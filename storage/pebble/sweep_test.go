@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -23,7 +24,7 @@ func indexEntries(t testing.TB, e *Engine) (n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for ok := it.SeekGE([]byte{prefixIndex}); ok; ok = it.Next() {
+	for ok := it.SeekGE([]byte{layout.PrefixIndex}); ok; ok = it.Next() {
 		n++
 	}
 	if err := it.Close(); err != nil {
@@ -56,9 +57,9 @@ func TestIndex_OneEntry(t *testing.T) {
 	reader := reader{e: e}
 	for _, s := range steps {
 		s.do()
-		x, found, err := reader.entry(placeOf(0, e.seed.hash([]byte("a"))), []byte("a"))
-		if err != nil || !found || x.indexed != s.indexed {
-			t.Errorf("%s: indexed at %d (%v, %v), want %d", s.what, x.indexed, found, err, s.indexed)
+		x, found, err := reader.entry(layout.SlotOf(0, e.seed.Hash([]byte("a"))), []byte("a"))
+		if err != nil || !found || x.Indexed != s.indexed {
+			t.Errorf("%s: indexed at %d (%v, %v), want %d", s.what, x.Indexed, found, err, s.indexed)
 		}
 		want := 1
 		if s.indexed == ttl.Never {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -18,12 +19,12 @@ import (
 type filed struct {
 	key   []byte // in the tree; nil if only the memory has it
 	due   ttl.Instant
-	place place
+	place layout.HashSlot
 	name  []byte
 
 	// What became of it.
 	fate fate
-	was  entry // unless it is unrelated
+	was  layout.Header // unless it is unrelated
 }
 
 // fate is what becomes of a record whose index entry came due.
@@ -44,7 +45,7 @@ const sweepChunk = 128
 // next sweep begins where this one did.
 func (e *Engine) sweepDue(ctx context.Context, it *pebbledb.Iterator, memory *dirty.Memory, now ttl.Instant, budget int) (n int, err error) {
 	x := &e.index
-	limit := appendIndexStart(nil, behind(now))
+	limit := layout.AppendIndexStart(nil, behind(now))
 	it.SeekGEWithLimit(x.from, limit)
 	if err := x.collect(it, limit, budget); err != nil {
 		return 0, err
@@ -73,7 +74,7 @@ func (e *Engine) sweepDue(ctx context.Context, it *pebbledb.Iterator, memory *di
 	}
 	switch {
 	case !it.Valid():
-		x.from = appendIndexStart(x.from[:0], behind(now))
+		x.from = layout.AppendIndexStart(x.from[:0], behind(now))
 		x.reach(behind(now))
 	case last.key != nil:
 		x.from = append(append(x.from[:0], last.key...), 0)
@@ -112,7 +113,7 @@ func (x *index) collect(it *pebbledb.Iterator, limit []byte, most int) error {
 		x.keys = append(x.keys, it.Key()...)
 		f := filed{key: x.keys[start:len(x.keys):len(x.keys)]}
 		var ok bool
-		if f.due, f.place, f.name, ok = splitIndex(f.key); !ok {
+		if f.due, f.place, f.name, ok = layout.SplitIndexKey(f.key); !ok {
 			return errIndexKey(f.key)
 		}
 		x.batch = append(x.batch, f)
@@ -137,7 +138,7 @@ func (e *Engine) take(memory *dirty.Memory, now ttl.Instant, most int) map[*dirt
 		e.commits.Lock() // or a part of the generation may move meanwhile
 		for _, f := range filings {
 			p, name := g.Name(f.Ref)
-			x.batch = append(x.batch, filed{due: ttl.Instant(f.Due), place: place(p), name: name})
+			x.batch = append(x.batch, filed{due: ttl.Instant(f.Due), place: layout.HashSlot(p), name: name})
 		}
 		e.commits.Unlock()
 	}
@@ -181,20 +182,20 @@ func (e *Engine) settle(chunk []filed, now ttl.Instant) error {
 	x := &e.index
 	var held stripeSet
 	for i := range chunk {
-		held.add(stripeOf(chunk[i].place.hash()))
+		held.add(stripeOf(chunk[i].place.Hash()))
 	}
 	held.lock(&e.stripes)
 	defer held.unlock(&e.stripes)
 	var diffs []difference
-	x.frame = newFrame(x.frame)
+	x.frame = layout.NewFrame(x.frame)
 	for i := range chunk {
 		f := &chunk[i]
 		if err := e.decide(f, now); err != nil {
 			return err
 		}
 		if f.fate == removed {
-			diffs = addDifference(diffs, f.place.space(), storage.Count{Records: -1, Expiring: -1})
-			x.frame = appendDelete(x.frame, beforeExpiry, f.place, f.name)
+			diffs = addDifference(diffs, f.place.PhysicalDB(), storage.Count{Records: -1, Expiring: -1})
+			x.frame = layout.AppendDelete(x.frame, layout.BeforeExpiry, f.place, f.name)
 		}
 	}
 	keep := func(m *dirty.Memory, _ wal.LSN) {
@@ -215,7 +216,7 @@ func (e *Engine) settle(chunk []filed, now ttl.Instant) error {
 // remove makes the commit that removes what came due. Nobody can see it, so no reply waits for it.
 func (e *Engine) remove(chunk []filed, keep func(*dirty.Memory, wal.LSN), diffs []difference, seen ttl.Instant) error {
 	x := &e.index
-	x.frame = appendSeen(x.frame, seen)
+	x.frame = layout.AppendClock(x.frame, seen)
 	if len(x.frame) > e.log.Largest() { // long names
 		defer func() { x.frame = nil }()
 		e.databases.mu.Lock()
@@ -244,9 +245,9 @@ func (e *Engine) decide(f *filed, now ttl.Instant) (err error) {
 	}
 	f.was = x
 	switch {
-	case !found || x.indexed != f.due:
+	case !found || x.Indexed != f.due:
 		f.fate = unrelated
-	case x.deadline.Due(now):
+	case x.Deadline.Due(now):
 		f.fate = removed
 	default:
 		f.fate = extended
@@ -262,12 +263,12 @@ func (f *filed) keep(e *Engine, m *dirty.Memory) {
 		c.keep(m)
 		e.front.drop(f.place, f.name)
 	case extended:
-		c.exists, c.now, c.add = true, f.was, f.was.deadline
-		c.now.indexed = f.was.deadline
+		c.exists, c.now, c.add = true, f.was, f.was.Deadline
+		c.now.Indexed = f.was.Deadline
 		c.keep(m)
 		e.front.put(f.place, f.name, c.now, nil, false)
 		e.index.notice(c.add)
-		e.stalls.note(len(f.name) + entrySize) // no frame tells of it
+		e.stalls.note(len(f.name) + layout.HeaderSize) // no frame tells of it
 	}
 	if f.key != nil && !m.Removes(uint64(f.place), f.name, int64(f.due)) {
 		m.Now().AddStale(f.key)

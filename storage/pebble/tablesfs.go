@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
 // tablesFS looks at tables for damage before Pebble does.
@@ -98,6 +100,6 @@ func (t *checkedTable) damaged(format string, args ...any) error {
 // tableDamage is the error of reading a damaged table.
 type tableDamage struct{ problem }
 
-func (d *tableDamage) Error() string { return fmt.Sprintf("%v: %v", ErrDamaged, d.problem) }
+func (d *tableDamage) Error() string { return fmt.Sprintf("%v: %v", layout.ErrDamaged, d.problem) }
 
-func (d *tableDamage) Unwrap() error { return ErrDamaged }
+func (d *tableDamage) Unwrap() error { return layout.ErrDamaged }

@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
 // treeFS is where Pebble, which is the tree of records, writes. It does three things:
@@ -39,18 +41,18 @@ func (fs treeFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, 
 	if !fs.ours(name) {
 		return fs.FS.Create(name, category)
 	}
-	if makesStore(fs.PathBase(name)) { // a power cut must not leave it without the file that it names
+	if layout.MakesStore(fs.PathBase(name)) { // a power cut must not leave it without the file that it names
 		if err := syncFolder(fs, fs.dir.path); err != nil {
 			return nil, err
 		}
 	}
 	f, err := fs.FS.Create(name, category)
-	if err != nil && (isManifest(name) || makesStore(fs.PathBase(name))) {
+	if err != nil && (layout.IsManifest(name) || layout.MakesStore(fs.PathBase(name))) {
 		if err = fs.fail(fmt.Errorf("begin the list of tables: %w", err)); err == nil {
 			f, err = fs.FS.Create(name, category) // once the store has failed, this works: see failedFS
 		}
 	}
-	if err != nil || !isManifest(name) {
+	if err != nil || !layout.IsManifest(name) {
 		return f, err
 	}
 	return &manifestFile{f, fs.fail}, nil

@@ -10,6 +10,7 @@ import (
 	pebbledb "github.com/cockroachdb/pebble/v2"
 
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -91,21 +92,21 @@ func (w *treeWriter) next() error {
 
 // record writes what became of a record.
 func (w *treeWriter) record(r *dirty.Record) error {
-	p, s := place(r.Place), &r.State
+	p, s := layout.HashSlot(r.Place), &r.State
 	if s.Filed != 0 && (s.Gone || s.Filed != s.Indexed) {
 		if err := deleteIndex(w.b, ttl.Instant(s.Filed), p, r.Name); err != nil {
 			return err
 		}
 	}
 	if s.Gone {
-		return errors.Join(deletePosition(w.b, prefixEntry, p, r.Name), deletePosition(w.b, prefixValue, p, r.Name))
+		return errors.Join(deletePosition(w.b, layout.PrefixHeader, p, r.Name), deletePosition(w.b, layout.PrefixValue, p, r.Name))
 	}
 	if w.patch && !s.Whole {
 		x, found, err := w.reader.treeEntry(p, r.Name)
 		if !found || err != nil {
 			return nil // the value is lost, and whoever reads on tells of what cannot be read
 		}
-		s.Kind, s.Size = byte(x.kind), x.size
+		s.Kind, s.Size = byte(x.Kind), x.Size
 	}
 	w.earliest = earlier(w.earliest, ttl.Instant(s.Indexed)) // though the tree has it: a sweep may have passed there
 	if s.Indexed != 0 && s.Filed != s.Indexed {
@@ -119,23 +120,23 @@ func (w *treeWriter) record(r *dirty.Record) error {
 	if !s.Whole {
 		return nil
 	}
-	op := w.b.SetDeferred(1+positionHead+len(r.Name), len(s.Value))
-	appendPosition(op.Key[:0], prefixValue, p, r.Name)
+	op := w.b.SetDeferred(1+layout.SlotSize+len(r.Name), len(s.Value))
+	layout.AppendRecordKey(op.Key[:0], layout.PrefixValue, p, r.Name)
 	copy(op.Value, s.Value)
 	return op.Finish()
 }
 
 // write writes the mark to b. Old are the spaces that the tree has.
-func (m *mark) write(b *pebbledb.Batch, old spaces) error {
+func (m *mark) write(b *pebbledb.Batch, old layout.PhysicalDBs) error {
 	errs := []error{
-		b.Set(keyFollowed, binary.BigEndian.AppendUint64(nil, uint64(m.lsn)), nil),
-		b.Set(keyRevision, binary.BigEndian.AppendUint64(nil, m.revision), nil),
-		b.Set(keySeen, binary.BigEndian.AppendUint64(nil, uint64(m.seen)), nil),
-		b.Set(keyFence, binary.BigEndian.AppendUint64(nil, uint64(m.reached)), nil),
+		b.Set(layout.KeyFollowed, binary.BigEndian.AppendUint64(nil, uint64(m.lsn)), nil),
+		b.Set(layout.KeyRevision, binary.BigEndian.AppendUint64(nil, m.revision), nil),
+		b.Set(layout.KeyClock, binary.BigEndian.AppendUint64(nil, uint64(m.seen)), nil),
+		b.Set(layout.KeyFence, binary.BigEndian.AppendUint64(nil, uint64(m.reached)), nil),
 		writeSpaces(b, old, m.spaces),
 	}
 	for space, count := range m.counts {
-		errs = append(errs, b.Set(numbered(keyCount, space), encodeCount(count), nil))
+		errs = append(errs, b.Set(layout.Numbered(layout.KeyCount, space), layout.EncodeCount(count), nil))
 	}
 	return errors.Join(errs...)
 }
@@ -159,8 +160,8 @@ func (e *Engine) apply(b *pebbledb.Batch, built ...error) (err error) {
 
 // flush removes the records of a space. Their index entries stay for the sweeper.
 func flush(b *pebbledb.Batch, space uint16) error {
-	for _, prefix := range [...]byte{prefixValue, prefixEntry} {
-		lower, upper := spaceBounds(prefix, space)
+	for _, prefix := range [...]byte{layout.PrefixValue, layout.PrefixHeader} {
+		lower, upper := layout.DBBounds(prefix, space)
 		if err := b.DeleteRange(lower, upper, nil); err != nil {
 			return err
 		}
@@ -169,44 +170,44 @@ func flush(b *pebbledb.Batch, space uint16) error {
 }
 
 // writeSpaces writes to b how s becomes t.
-func writeSpaces(b *pebbledb.Batch, s, t spaces) error {
+func writeSpaces(b *pebbledb.Batch, s, t layout.PhysicalDBs) error {
 	for db := range s {
 		if _, stays := t[db]; stays {
 			continue
 		}
-		if err := b.Delete(numbered(keySpace, db), nil); err != nil {
+		if err := b.Delete(layout.Numbered(layout.KeyPhysicalDB, db), nil); err != nil {
 			return err
 		}
 	}
 	for db, space := range t {
-		if err := b.Set(numbered(keySpace, db), binary.BigEndian.AppendUint16(nil, space), nil); err != nil {
+		if err := b.Set(layout.Numbered(layout.KeyPhysicalDB, db), binary.BigEndian.AppendUint16(nil, space), nil); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func setEntry(b *pebbledb.Batch, p place, name []byte, x entry) error {
-	op := b.SetDeferred(1+positionHead+len(name), entrySize)
-	appendPosition(op.Key[:0], prefixEntry, p, name)
-	x.encode(op.Value)
+func setEntry(b *pebbledb.Batch, p layout.HashSlot, name []byte, x layout.Header) error {
+	op := b.SetDeferred(1+layout.SlotSize+len(name), layout.HeaderSize)
+	layout.AppendRecordKey(op.Key[:0], layout.PrefixHeader, p, name)
+	x.Encode(op.Value)
 	return op.Finish()
 }
 
-func deletePosition(b *pebbledb.Batch, prefix byte, p place, name []byte) error {
-	op := b.DeleteDeferred(1 + positionHead + len(name))
-	appendPosition(op.Key[:0], prefix, p, name)
+func deletePosition(b *pebbledb.Batch, prefix byte, p layout.HashSlot, name []byte) error {
+	op := b.DeleteDeferred(1 + layout.SlotSize + len(name))
+	layout.AppendRecordKey(op.Key[:0], prefix, p, name)
 	return op.Finish()
 }
 
-func setIndex(b *pebbledb.Batch, due ttl.Instant, p place, name []byte) error {
-	op := b.SetDeferred(1+8+positionHead+len(name), 0)
-	appendIndex(op.Key[:0], due, p, name)
+func setIndex(b *pebbledb.Batch, due ttl.Instant, p layout.HashSlot, name []byte) error {
+	op := b.SetDeferred(1+8+layout.SlotSize+len(name), 0)
+	layout.AppendIndexKey(op.Key[:0], due, p, name)
 	return op.Finish()
 }
 
-func deleteIndex(b *pebbledb.Batch, due ttl.Instant, p place, name []byte) error {
-	op := b.DeleteDeferred(1 + 8 + positionHead + len(name))
-	appendIndex(op.Key[:0], due, p, name)
+func deleteIndex(b *pebbledb.Batch, due ttl.Instant, p layout.HashSlot, name []byte) error {
+	op := b.DeleteDeferred(1 + 8 + layout.SlotSize + len(name))
+	layout.AppendIndexKey(op.Key[:0], due, p, name)
 	return op.Finish()
 }

@@ -7,14 +7,15 @@ import (
 	"sync/atomic"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
 // cell is one record a transaction touched: as it was, and as it will be.
 type cell struct {
-	place    place
+	place    layout.HashSlot
 	name     []byte // the caller's
-	was, now entry
+	was, now layout.Header
 	existed  bool
 	exists   bool
 	changed  bool
@@ -29,8 +30,8 @@ type cell struct {
 type txn struct {
 	reader
 	cells   []cell
-	heads   map[place]int // index of the first cell of a place; nil while there are few cells
-	flushed []uint16      // spaces that were emptied; cells of theirs came later
+	heads   map[layout.HashSlot]int // index of the first cell of a place; nil while there are few cells
+	flushed []uint16                // spaces that were emptied; cells of theirs came later
 	swapped bool
 	created []*atomic.Uint64 // generations of the records that were created, gone again or not
 	frame   []byte           // scratch
@@ -72,7 +73,7 @@ func (tx *txn) touch(k storage.Key) (*cell, error) {
 		return c, nil
 	}
 	c := cell{place: p, name: k.Name}
-	if !slices.Contains(tx.flushed, p.space()) {
+	if !slices.Contains(tx.flushed, p.PhysicalDB()) {
 		if c.was, c.existed, err = tx.stat(p, k.Name); err != nil {
 			return nil, err
 		}
@@ -86,7 +87,7 @@ func (tx *txn) touch(k storage.Key) (*cell, error) {
 	return &tx.cells[len(tx.cells)-1], nil
 }
 
-func (tx *txn) cell(p place, name []byte) *cell {
+func (tx *txn) cell(p layout.HashSlot, name []byte) *cell {
 	if n := len(tx.cells); n > 0 { // a record is looked at, and then changed
 		if c := &tx.cells[n-1]; c.place == p && bytes.Equal(c.name, name) {
 			return c
@@ -115,7 +116,7 @@ func (tx *txn) file(i int) {
 		tx.cells[i].next = tx.heads[tx.cells[i].place]
 		tx.heads[tx.cells[i].place] = i + 1
 	case len(tx.cells) > fewCells:
-		tx.heads = make(map[place]int, max(len(tx.refs), 2*len(tx.cells)))
+		tx.heads = make(map[layout.HashSlot]int, max(len(tx.refs), 2*len(tx.cells)))
 		for j := range tx.cells {
 			tx.file(j)
 		}
@@ -128,7 +129,7 @@ func (tx *txn) Get(k storage.Key) (storage.Record, bool, error) {
 	if err != nil || !c.exists {
 		return storage.Record{}, false, err
 	}
-	rec := c.now.record()
+	rec := c.now.Record()
 	if rec.Value = c.value; !c.replaced { // the store has it as it was
 		_, rec.Value, _, err = tx.load(c.place, c.name)
 	}
@@ -141,7 +142,7 @@ func (tx *txn) Stat(k storage.Key) (storage.Record, bool, error) {
 	if err != nil || !c.exists {
 		return storage.Record{}, false, err
 	}
-	return c.now.record(), true, nil
+	return c.now.Record(), true, nil
 }
 
 // Put implements storage.Txn.
@@ -149,22 +150,22 @@ func (tx *txn) Put(k storage.Key, r storage.Record) error {
 	if r.Deadline < 0 {
 		return errDeadline(r.Deadline)
 	}
-	if len(r.Value) > maxValue {
-		return fmt.Errorf("value of %d bytes: the limit is %d", len(r.Value), maxValue)
+	if len(r.Value) > layout.MaxValue {
+		return fmt.Errorf("value of %d bytes: the limit is %d", len(r.Value), layout.MaxValue)
 	}
 	c, err := tx.touch(k)
 	if err != nil {
 		return err
 	}
 	if !c.exists {
-		tx.created = append(tx.created, tx.e.generations.at(k.DB, c.place.hash()))
+		tx.created = append(tx.created, tx.e.generations.at(k.DB, c.place.Hash()))
 	}
 	c.exists, c.changed, c.replaced = true, true, true
 	c.value = r.Value
 	if c.value == nil {
 		c.value = []byte{}
 	}
-	c.now = entry{kind: r.Kind, deadline: r.Deadline, revision: tx.e.revisions.Add(1), size: uint32(len(r.Value))}
+	c.now = layout.Header{Kind: r.Kind, Deadline: r.Deadline, Revision: tx.e.revisions.Add(1), Size: uint32(len(r.Value))}
 	return nil
 }
 
@@ -181,7 +182,7 @@ func (tx *txn) SetDeadline(k storage.Key, deadline ttl.Instant) error {
 		return storage.ErrNotFound
 	}
 	c.changed = true
-	c.now.deadline, c.now.revision = deadline, tx.e.revisions.Add(1)
+	c.now.Deadline, c.now.Revision = deadline, tx.e.revisions.Add(1)
 	return nil
 }
 
@@ -192,7 +193,7 @@ func (tx *txn) Delete(k storage.Key) error {
 		return err
 	}
 	c.exists, c.changed, c.replaced = false, true, false
-	c.now, c.value = entry{}, nil
+	c.now, c.value = layout.Header{}, nil
 	return nil
 }
 
@@ -205,7 +206,7 @@ func (tx *txn) Flush(db int) error {
 	if err != nil {
 		return err
 	}
-	tx.cells = slices.DeleteFunc(tx.cells, func(c cell) bool { return c.place.space() == space })
+	tx.cells = slices.DeleteFunc(tx.cells, func(c cell) bool { return c.place.PhysicalDB() == space })
 	tx.heads = nil
 	for i := range tx.cells {
 		tx.cells[i].next = 0
@@ -230,7 +231,7 @@ func (tx *txn) Swap(a, b int) error {
 		}
 	}
 	if a != b {
-		tx.spaces = tx.spaces.swap(uint16(a), uint16(b))
+		tx.spaces = tx.spaces.Swap(uint16(a), uint16(b))
 		tx.swapped = true
 	}
 	return nil
@@ -247,7 +248,7 @@ func (tx *txn) Len(db int) (storage.Count, error) {
 		count = storage.Count{}
 	}
 	for i := range tx.cells {
-		if c := &tx.cells[i]; c.changed && c.place.space() == space {
+		if c := &tx.cells[i]; c.changed && c.place.PhysicalDB() == space {
 			count = sum(count, c.difference())
 		}
 	}
@@ -261,13 +262,13 @@ func (tx *txn) pending() bool {
 }
 
 func (c *cell) difference() storage.Count {
-	was, now := countOf(c.existed, c.was), countOf(c.exists, c.now)
+	was, now := layout.CountOf(c.existed, c.was), layout.CountOf(c.exists, c.now)
 	return storage.Count{Records: now.Records - was.Records, Expiring: now.Expiring - was.Expiring}
 }
 
 // extends reports whether the cell changed by a later deadline and nothing else.
 func (c *cell) extends() bool {
-	return c.existed && c.exists && !c.replaced && c.now.deadline.Extends(c.was.deadline)
+	return c.existed && c.exists && !c.replaced && c.now.Deadline.Extends(c.was.Deadline)
 }
 
 func errDeadline(deadline ttl.Instant) error {

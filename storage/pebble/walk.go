@@ -9,6 +9,7 @@ import (
 
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
+	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
 // walker goes along the records of a space in the order of their positions: those of the tree, with
@@ -16,10 +17,10 @@ import (
 // all of one instant, up to end: when it takes what the memory has of some ranges nobody commits.
 type walker struct {
 	it   *pebbledb.Iterator
-	over []dirty.Record // what lies over the tree from where the walker stands
-	end  place          // of what it knows
-	last bool           // nothing lies behind end
-	name []byte         // scratch
+	over []dirty.Record  // what lies over the tree from where the walker stands
+	end  layout.HashSlot // of what it knows
+	last bool            // nothing lies behind end
+	name []byte          // scratch
 }
 
 // layer is what a transaction has changed of a space, in order, and whether it emptied it before.
@@ -33,7 +34,7 @@ const manyRecords = 1 << 14
 
 // newWalker returns a walker from cursor on that knows enough for limit records. The caller closes it.
 func (e *Engine) newWalker(space uint16, cursor uint64, limit int, above layer) (_ *walker, err error) {
-	from := placeOf(space, cursor)
+	from := layout.SlotOf(space, cursor)
 	w := &walker{last: true}
 	var memory *dirty.Memory
 	if memory, w.it, err = e.view(from); err != nil {
@@ -46,24 +47,26 @@ func (e *Engine) newWalker(space uint16, cursor uint64, limit int, above layer) 
 			last = partBehind(w.it, limit)
 		}
 		end := w.gather(e, memory, space, dirty.PartOf(uint64(from)), last, limit)
-		w.last, w.end = end == dirty.Parts, placeOf(space, dirty.Start(end))
+		w.last, w.end = end == dirty.Parts, layout.SlotOf(space, dirty.Start(end))
 		if inTree {
 			w.it.First()
 		}
 	}
 	w.lay(above.records)
-	w.over = slices.DeleteFunc(w.over, func(x dirty.Record) bool { return place(x.Place) < from || !w.knows(place(x.Place)) })
+	w.over = slices.DeleteFunc(w.over, func(x dirty.Record) bool {
+		return layout.HashSlot(x.Place) < from || !w.knows(layout.HashSlot(x.Place))
+	})
 	return w, nil
 }
 
 // view returns the memory and an iterator over the entries of a space that belong together: what the one
 // does not have any more the other has, and nothing newer than the one.
-func (e *Engine) view(from place) (*dirty.Memory, *pebbledb.Iterator, error) {
-	_, upper := spaceBounds(prefixEntry, from.space())
+func (e *Engine) view(from layout.HashSlot) (*dirty.Memory, *pebbledb.Iterator, error) {
+	_, upper := layout.DBBounds(layout.PrefixHeader, from.PhysicalDB())
 	for {
 		memory := e.memory.Load()
 		it, err := e.db.NewIter(&pebbledb.IterOptions{
-			LowerBound: appendPosition(nil, prefixEntry, from, nil),
+			LowerBound: layout.AppendRecordKey(nil, layout.PrefixHeader, from, nil),
 			UpperBound: upper,
 		})
 		if err != nil || e.memory.Load() == memory {
@@ -79,7 +82,7 @@ func (e *Engine) view(from place) (*dirty.Memory, *pebbledb.Iterator, error) {
 func partBehind(it *pebbledb.Iterator, n int) int {
 	for ok := it.First(); ok; ok = it.Next() {
 		if n--; n < 0 {
-			p, _, _ := splitPosition(it.Key(), prefixEntry)
+			p, _, _ := layout.SplitRecordKey(it.Key(), layout.PrefixHeader)
 			return dirty.PartOf(uint64(p))
 		}
 	}
@@ -117,18 +120,18 @@ func (w *walker) lay(own []dirty.Record) {
 }
 
 // knows reports whether a place lies before the end of what the walker knows.
-func (w *walker) knows(p place) bool { return w.last || p < w.end }
+func (w *walker) knows(p layout.HashSlot) bool { return w.last || p < w.end }
 
 // next returns the next record, if there is one that the walker knows of. The name holds until the next
 // call.
-func (w *walker) next() (p place, name []byte, x entry, ok bool, err error) {
+func (w *walker) next() (p layout.HashSlot, name []byte, x layout.Header, ok bool, err error) {
 	for {
 		var below dirty.Record
 		inTree := w.it.Valid()
 		if inTree {
-			p, name, ok := splitPosition(w.it.Key(), prefixEntry)
+			p, name, ok := layout.SplitRecordKey(w.it.Key(), layout.PrefixHeader)
 			if !ok {
-				return 0, nil, x, false, fmt.Errorf("entry key of %d bytes: %w", len(w.it.Key()), ErrDamaged)
+				return 0, nil, x, false, fmt.Errorf("entry key of %d bytes: %w", len(w.it.Key()), layout.ErrDamaged)
 			}
 			below.Place, below.Name = uint64(p), name
 			inTree = w.knows(p)
@@ -152,17 +155,17 @@ func (w *walker) next() (p place, name []byte, x entry, ok bool, err error) {
 			w.it.Next()
 		}
 		if !above.State.Gone {
-			return place(above.Place), above.Name, entryOf(above.State), true, nil
+			return layout.HashSlot(above.Place), above.Name, entryOf(above.State), true, nil
 		}
 	}
 	b, err := w.it.ValueAndErr()
 	if err != nil {
 		return 0, nil, x, false, err
 	}
-	if x, err = decodeEntry(b); err != nil {
+	if x, err = layout.DecodeHeader(b); err != nil {
 		return 0, nil, x, false, err
 	}
-	p, name, _ = splitPosition(w.it.Key(), prefixEntry)
+	p, name, _ = layout.SplitRecordKey(w.it.Key(), layout.PrefixHeader)
 	w.name = append(w.name[:0], name...)
 	w.it.Next()
 	return p, w.name, x, true, nil
@@ -179,17 +182,17 @@ func (w *walker) page(db, limit int, fn func(storage.Key, storage.Record) bool) 
 		case !ok && w.last:
 			return 0, nil
 		case !ok && n < limit:
-			return w.end.hash(), nil
+			return w.end.Hash(), nil
 		case !ok:
 			return next, nil
 		case stopped:
 			// Names that share a position and were not visited must come again.
-			return p.hash(), nil
-		case n >= limit && n > 0 && p.hash() >= next:
+			return p.Hash(), nil
+		case n >= limit && n > 0 && p.Hash() >= next:
 			return next, nil
 		}
-		next = p.hash() + 1
-		stopped = !fn(storage.Key{DB: db, Name: name}, x.record())
+		next = p.Hash() + 1
+		stopped = !fn(storage.Key{DB: db, Name: name}, x.Record())
 	}
 }
 
@@ -208,7 +211,7 @@ func (tx *txn) layer(space uint16) layer {
 	l := layer{bare: slices.Contains(tx.flushed, space)}
 	for i := range tx.cells {
 		c := &tx.cells[i]
-		if !c.changed || c.place.space() != space {
+		if !c.changed || c.place.PhysicalDB() != space {
 			continue
 		}
 		s := dirty.State{Gone: true}

@@ -1,4 +1,4 @@
-package pebble
+package layout
 
 import (
 	"bytes"
@@ -13,46 +13,46 @@ import (
 )
 
 // again appends a change that was read, as the program writes it.
-func (c *logged) again(dst []byte, origin uint64) []byte {
-	switch c.kind {
-	case changeFlush:
-		return appendFlush(dst, c.space)
-	case changeSpaces:
-		return c.spaces.appendChange(dst)
-	case changeSeen:
-		return appendSeen(dst, c.deadline)
+func (c *Change) again(dst []byte, origin uint64) []byte {
+	switch c.Kind {
+	case ChangeFlush:
+		return AppendFlush(dst, c.PhysicalDB)
+	case ChangePhysicalDBs:
+		return c.PhysicalDBs.AppendChange(dst)
+	case ChangeClock:
+		return AppendClock(dst, c.Deadline)
 	}
-	b := before(0)
+	b := Before(0)
 	if c.existed {
 		b |= flagExisted
 	}
 	if c.expiring {
 		b |= flagExpiring
 	}
-	now := entry{kind: c.record, deadline: c.deadline, revision: origin + c.revision, size: uint32(c.size)}
-	switch c.kind {
-	case changeDelete:
-		return appendDelete(dst, b, c.place, c.name)
-	case changePut:
-		return appendPut(dst, b, c.place, now, origin, c.name, c.value)
+	now := Header{Kind: c.Record, Deadline: c.Deadline, Revision: origin + c.Revision, Size: uint32(c.Size)}
+	switch c.Kind {
+	case ChangeDelete:
+		return AppendDelete(dst, b, c.Slot, c.Name)
+	case ChangePut:
+		return AppendPut(dst, b, c.Slot, now, origin, c.Name, c.Value)
 	}
-	return appendTouch(dst, b, c.place, now, origin, c.name)
+	return AppendTouch(dst, b, c.Slot, now, origin, c.Name)
 }
 
 // equal reports whether two changes are the same.
-func (c *logged) equal(d *logged) bool {
-	return c.kind == d.kind && c.revision == d.revision && c.existed == d.existed && c.expiring == d.expiring &&
-		c.place == d.place && bytes.Equal(c.name, d.name) && bytes.Equal(c.value, d.value) && c.size == d.size && c.record == d.record &&
-		c.deadline == d.deadline && c.space == d.space && maps.Equal(c.spaces, d.spaces)
+func (c *Change) equal(d *Change) bool {
+	return c.Kind == d.Kind && c.Revision == d.Revision && c.existed == d.existed && c.expiring == d.expiring &&
+		c.Slot == d.Slot && bytes.Equal(c.Name, d.Name) && bytes.Equal(c.Value, d.Value) && c.Size == d.Size && c.Record == d.Record &&
+		c.Deadline == d.Deadline && c.PhysicalDB == d.PhysicalDB && maps.Equal(c.PhysicalDBs, d.PhysicalDBs)
 }
 
 // changesOf returns the changes in a payload. They share its memory.
-func changesOf(payload []byte) (list []logged, err error) {
-	err = eachChange(payload, func(c *logged) error {
+func changesOf(payload []byte) (list []Change, err error) {
+	err = EachChange(payload, func(c *Change) error {
 		if !c.existed {
 			c.expiring = false // it says nothing then
 		}
-		if c.kind >= changeFlush {
+		if c.Kind >= ChangeFlush {
 			c.existed, c.expiring = false, false
 		}
 		list = append(list, *c)
@@ -62,7 +62,7 @@ func changesOf(payload []byte) (list []logged, err error) {
 }
 
 // encodeChanges writes changes as the program does.
-func encodeChanges(list []logged, origin uint64) (payload []byte) {
+func encodeChanges(list []Change, origin uint64) (payload []byte) {
 	for i := range list {
 		payload = list[i].again(payload, origin)
 	}
@@ -70,15 +70,15 @@ func encodeChanges(list []logged, origin uint64) (payload []byte) {
 }
 
 // sampleChanges returns a frame with each kind of change.
-func sampleChanges() []logged {
-	return []logged{
-		{kind: changeFlush, space: 7},
-		{kind: changePut, place: 1<<63 | 5, revision: 300, deadline: 1 << 41, record: storage.KindString, name: []byte("a"), value: []byte("value"), size: 5},
-		{kind: changePut, place: 2, existed: true, expiring: true, deadline: ttl.Never, record: storage.KindString},
-		{kind: changeTouch, place: 3, existed: true, expiring: true, revision: 1 << 40, deadline: 1, record: storage.KindString, size: 700, name: []byte("b")},
-		{kind: changeDelete, place: 4, existed: true, name: bytes.Repeat([]byte("n"), 300)},
-		{kind: changeSpaces, spaces: spaces{0: 3, 3: 65535}},
-		{kind: changeSeen, deadline: ttl.Latest},
+func sampleChanges() []Change {
+	return []Change{
+		{Kind: ChangeFlush, PhysicalDB: 7},
+		{Kind: ChangePut, Slot: 1<<63 | 5, Revision: 300, Deadline: 1 << 41, Record: storage.KindString, Name: []byte("a"), Value: []byte("value"), Size: 5},
+		{Kind: ChangePut, Slot: 2, existed: true, expiring: true, Deadline: ttl.Never, Record: storage.KindString},
+		{Kind: ChangeTouch, Slot: 3, existed: true, expiring: true, Revision: 1 << 40, Deadline: 1, Record: storage.KindString, Size: 700, Name: []byte("b")},
+		{Kind: ChangeDelete, Slot: 4, existed: true, Name: bytes.Repeat([]byte("n"), 300)},
+		{Kind: ChangePhysicalDBs, PhysicalDBs: PhysicalDBs{0: 3, 3: 65535}},
+		{Kind: ChangeClock, Deadline: ttl.Latest},
 	}
 }
 
@@ -142,23 +142,23 @@ func TestFrame_Size(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 1000 {
-		name, value, p := make([]byte, rng.IntN(300)), make([]byte, rng.IntN(3000)), place(rng.Uint64())
-		now := entry{deadline: ttl.Instant(rng.Uint64() >> 1), revision: rng.Uint64() | 1<<63, size: math.MaxUint32}
+		name, value, p := make([]byte, rng.IntN(300)), make([]byte, rng.IntN(3000)), HashSlot(rng.Uint64())
+		now := Header{Deadline: ttl.Instant(rng.Uint64() >> 1), Revision: rng.Uint64() | 1<<63, Size: math.MaxUint32}
 		for most, got := range map[int][]byte{
-			mostChange(len(name), len(value)): appendPut(nil, beforeExpiry, p, now, 0, name, value),
-			mostChange(len(name), 0):          appendTouch(nil, beforeExpiry, p, now, 0, name),
-			mostChange(len(name), 0) + 1:      append(appendDelete(nil, beforeExpiry, p, name), 0),
+			MostChange(len(name), len(value)): AppendPut(nil, BeforeExpiry, p, now, 0, name, value),
+			MostChange(len(name), 0):          AppendTouch(nil, BeforeExpiry, p, now, 0, name),
+			MostChange(len(name), 0) + 1:      append(AppendDelete(nil, BeforeExpiry, p, name), 0),
 		} {
 			if len(got) > most {
 				t.Errorf("%d bytes, at most %d were expected", len(got), most)
 			}
 		}
-		s := spaces{}
+		s := PhysicalDBs{}
 		for range rng.IntN(200) {
 			s[uint16(rng.Uint32())] = uint16(rng.Uint32())
 		}
-		if n := len(s.appendChange(nil)); n > s.changeSize() {
-			t.Errorf("%d bytes of spaces, at most %d were expected", n, s.changeSize())
+		if n := len(s.AppendChange(nil)); n > s.MostChange() {
+			t.Errorf("%d bytes of spaces, at most %d were expected", n, s.MostChange())
 		}
 	}
 }
@@ -169,7 +169,7 @@ func FuzzFrame(f *testing.F) {
 	for _, c := range sampleChanges() {
 		f.Add(c.again(nil, 0))
 	}
-	f.Add([]byte{byte(changeSpaces), 255, 255, 255, 255, 255, 255, 255, 255, 255, 1})
-	f.Add([]byte{byte(changePut), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1, 1})
+	f.Add([]byte{byte(ChangePhysicalDBs), 255, 255, 255, 255, 255, 255, 255, 255, 255, 1})
+	f.Add([]byte{byte(ChangePut), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1, 1})
 	f.Fuzz(checkChanges)
 }
