@@ -30,6 +30,10 @@ var rooms = []room{
 		dir: "storage/pebble/internal/layout", own: []string{"ttl", "storage", "storage/pebble/internal/wal"},
 		foreign: []string{"github.com/dchest/siphash"}, without: []string{"net", "os", "io"},
 	},
+	{
+		dir: "storage/pebble/internal/cache", own: []string{"ttl", "storage", "storage/pebble/internal/dirty", "storage/pebble/internal/layout"},
+		without: []string{"net", "os", "io"},
+	},
 	{dir: "storage/pebble/internal/wal", without: []string{"net", "os", "path/filepath"}},
 	{dir: "storage/pebble/internal/dirty", without: []string{"net", "os", "io"}},
 	{dir: "storage/pebble/internal/mmap", own: []string{"storage/pebble/internal/wal"}},

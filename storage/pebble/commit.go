@@ -122,7 +122,7 @@ func (tx *txn) keep(m *dirty.Memory) {
 	e := tx.e
 	for _, space := range tx.flushed {
 		m.Now().Flush(space)
-		e.front.dropSpace(space)
+		e.cache.DropDB(space)
 	}
 	for i := range tx.cells {
 		c := &tx.cells[i]
@@ -132,9 +132,9 @@ func (tx *txn) keep(m *dirty.Memory) {
 		switch {
 		case !c.changed:
 		case c.exists:
-			e.front.put(c.place, c.name, c.now, c.value, c.replaced)
+			e.cache.Put(c.place, c.name, c.now, c.value, c.replaced)
 		default:
-			e.front.drop(c.place, c.name)
+			e.cache.Drop(c.place, c.name)
 		}
 	}
 	e.counters.apply(tx.flushed, tx.diffs)

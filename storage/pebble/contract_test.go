@@ -13,34 +13,34 @@ import (
 // Ensure that the engine keeps the contract of storage.Engine.
 func TestEngine_Contract(t *testing.T) {
 	t.Parallel()
-	for name, front := range fronts {
+	for name, size := range caches {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			enginetest.Run(t, memFactory(front))
+			enginetest.Run(t, memFactory(size))
 		})
 	}
 }
 
-// fronts are sizes of the front, in bytes, with which all must be the same.
-var fronts = map[string]int64{"front": 0, "front of a few records": 4 << 10, "no front": -1}
+// caches are sizes of the cache, in bytes, with which all must be the same.
+var caches = map[string]int64{"cache": 0, "cache of a few records": 4 << 10, "no cache": -1}
 
 // Ensure that random work leads to the same records and answers as in the model.
 func TestEngine_Model(t *testing.T) {
 	t.Parallel()
-	for name, front := range fronts {
+	for name, size := range caches {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			enginetest.RunModel(t, memFactory(front), 0, 0)
+			enginetest.RunModel(t, memFactory(size), 0, 0)
 		})
 	}
 }
 
 // memFactory opens engines in memory, with memtables so small that tables get written.
-func memFactory(front int64) enginetest.Factory {
+func memFactory(size int64) enginetest.Factory {
 	var stores sync.Map // of the vfs.FS by engine
 	open := func(t testing.TB, fs vfs.FS) storage.Engine {
 		t.Helper()
-		e := openTest(t, fs, Options{frontBytes: front})
+		e := openTest(t, fs, Options{recordBytes: size})
 		stores.Store(e, fs)
 		return e
 	}

@@ -42,7 +42,7 @@ const damageNames = 3000
 func openDamageTest(fs vfs.FS, dir string, memTableSize uint64) (*Engine, error) {
 	opts := Options{
 		CacheBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler), OnFailure: func(err error) { panic(err) },
-		fs: fs, frontBytes: -1, memTableSize: memTableSize,
+		fs: fs, recordBytes: -1, memTableSize: memTableSize,
 	}
 	if fs != nil {
 		opts.mapFile = func(path string, size int) (*wal.Mapping, error) { return mapCopy(fs, path, size) }
@@ -564,7 +564,7 @@ func TestDamage_Compaction(t *testing.T) {
 	fs, clock := vfs.NewMem(), ttl.NewManual(1)
 	log := &lines{of: map[string]int{}}
 	e, err := Open(testDir, Options{
-		fs: fs, Clock: clock, CacheBytes: 1 << 20, frontBytes: -1, memTableSize: 4 << 20, Logger: slog.New(log),
+		fs: fs, Clock: clock, CacheBytes: 1 << 20, recordBytes: -1, memTableSize: 4 << 20, Logger: slog.New(log),
 		OnFailure: func(err error) { panic(err) },
 	})
 	if err != nil {
@@ -679,7 +679,7 @@ func damageTable(t *testing.T, fs vfs.FS, path string) {
 func TestDamage_LargeSession(t *testing.T) {
 	t.Parallel()
 	fs := vfs.NewMem()
-	e := openTest(t, fs, Options{frontBytes: -1})
+	e := openTest(t, fs, Options{recordBytes: -1})
 	value := make([]byte, 4<<20)
 	for i := range value {
 		value[i] = byte(rand.Uint32())

@@ -57,7 +57,7 @@
 // time at which the sweeper has to look at it; moving a deadline forward leaves that one where it is.
 // Until a checkpoint writes that key the memory has it, as a filing.
 //
-// Who reads a record looks into the cache of records (front), then into the memory, then into the
+// Who reads a record looks into the cache of records (package cache), then into the memory, then into the
 // tree. Who walks goes along the tree with the memory laid over it: see walker.
 //
 // # Locks

@@ -12,6 +12,7 @@ import (
 	pebbledb "github.com/cockroachdb/pebble/v2"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/cache"
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
@@ -48,7 +49,7 @@ type Engine struct {
 	checkpoints checkpoints
 	index       index
 	room        *room
-	front       front
+	cache       cache.Cache
 	large       largeBatches
 	stalls      stalls
 
@@ -72,7 +73,7 @@ func newEngine(opts Options, lock *pebbledb.Lock) *Engine {
 		clock:     opts.Clock,
 		logger:    opts.Logger,
 		onFailure: opts.OnFailure,
-		front:     newFront(opts.frontBytes),
+		cache:     cache.New(opts.recordBytes),
 		large:     largeBatches{threshold: int(opts.memTableSize / 2)},
 		room:      boundless(),
 	}

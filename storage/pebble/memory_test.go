@@ -21,8 +21,8 @@ import (
 // written there.
 func TestTxn_TradePlaces(t *testing.T) {
 	t.Parallel()
-	for name, front := range fronts {
-		e := openTest(t, vfs.NewMem(), Options{frontBytes: front})
+	for name, size := range caches {
+		e := openTest(t, vfs.NewMem(), Options{recordBytes: size})
 		a, b := keyOf("a"), keyOf("b")
 		put(t, e, "a", "of a", ttl.Never)
 		put(t, e, "b", "of b", ttl.Never)

@@ -42,7 +42,7 @@ type Options struct {
 	fs           vfs.FS     // nil means the operating system's
 	mapFile      wal.Mapper // nil means that the log has no mark, unless fs is nil, too
 	bootID       uint64     // zero means what the operating system says
-	frontBytes   int64      // zero means three quarters of CacheBytes, less than zero none
+	recordBytes   int64      // zero means three quarters of CacheBytes, less than zero none
 	memTableSize uint64     // zero means a quarter of CacheBytes, from 4 to 16 MiB
 }
 
@@ -81,8 +81,8 @@ func (o Options) withDefaults() Options {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = defaultCacheBytes
 	}
-	if o.frontBytes == 0 {
-		o.frontBytes = o.CacheBytes / 4 * 3
+	if o.recordBytes == 0 {
+		o.recordBytes = o.CacheBytes / 4 * 3
 	}
 	if o.Clock == nil {
 		o.Clock = ttl.System
@@ -104,7 +104,7 @@ func (o Options) withDefaults() Options {
 // process to end, and must not return.
 func (o Options) pebble(fs vfs.FS, lock *pebbledb.Lock, fatal func(error)) *pebbledb.Options {
 	p := &pebbledb.Options{
-		CacheSize:                   o.CacheBytes - max(o.frontBytes, 0),
+		CacheSize:                   o.CacheBytes - max(o.recordBytes, 0),
 		FormatMajorVersion:          pebbleFormat,
 		FS:                          fs,
 		Lock:                        lock,

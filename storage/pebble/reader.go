@@ -37,7 +37,7 @@ type reader struct {
 	spaces layout.PhysicalDBs
 	beyond bool        // something was read that no held stripe guards
 	key    []byte      // scratch
-	values []byte      // those that came from the front
+	values []byte      // those that came from the cache
 	open   []io.Closer // own the values that came from Pebble
 }
 
@@ -188,10 +188,10 @@ func (r *reader) Stat(k storage.Key) (storage.Record, bool, error) {
 	return x.Record(), true, nil
 }
 
-// load returns a record whose stripe is held, from the front if that has it.
+// load returns a record whose stripe is held, from the cache if that has it.
 func (r *reader) load(p layout.HashSlot, name []byte) (x layout.Header, value []byte, found bool, err error) {
 	have := len(r.values)
-	x, values, found, whole := r.e.front.get(r.values, p, name)
+	x, values, found, whole := r.e.cache.Get(r.values, p, name)
 	r.values = values // what was returned before stays where it is if this is a new array
 	if whole {
 		if value = values[have:len(values):len(values)]; value == nil {
@@ -207,17 +207,17 @@ func (r *reader) load(p layout.HashSlot, name []byte) (x layout.Header, value []
 	if value, err = r.value(p, name, x); err != nil {
 		return layout.Header{}, nil, false, err
 	}
-	r.e.front.put(p, name, x, value, true)
+	r.e.cache.Put(p, name, x, value, true)
 	return x, value, true, nil
 }
 
 // stat is load without the value.
 func (r *reader) stat(p layout.HashSlot, name []byte) (x layout.Header, found bool, err error) {
-	if x, found = r.e.front.stat(p, name); found {
+	if x, found = r.e.cache.Stat(p, name); found {
 		return x, true, nil
 	}
 	if x, found, err = r.entry(p, name); found {
-		r.e.front.put(p, name, x, nil, false)
+		r.e.cache.Put(p, name, x, nil, false)
 	}
 	return x, found, err
 }

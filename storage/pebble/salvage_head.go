@@ -118,7 +118,7 @@ func (s *salvage) readSpaces() {
 // engine returns enough of an engine to read what exists once for each number, and to make changes
 // again.
 func (s *salvage) engine() *Engine {
-	e := newEngine(Options{Logger: slog.New(slog.DiscardHandler), frontBytes: -1}, nil)
+	e := newEngine(Options{Logger: slog.New(slog.DiscardHandler), recordBytes: -1}, nil)
 	e.db = s.db
 	return e
 }

@@ -237,7 +237,7 @@ func (e *Engine) remove(chunk []filed, keep func(*dirty.Memory, wal.LSN), diffs 
 
 // decide sets what becomes of an index entry that is due.
 func (e *Engine) decide(f *filed, now ttl.Instant) (err error) {
-	x, found := e.front.stat(f.place, f.name)
+	x, found := e.cache.Stat(f.place, f.name)
 	if !found {
 		if x, found, err = e.index.reader.entry(f.place, f.name); err != nil {
 			return err
@@ -261,12 +261,12 @@ func (f *filed) keep(e *Engine, m *dirty.Memory) {
 	switch f.fate {
 	case removed:
 		c.keep(m)
-		e.front.drop(f.place, f.name)
+		e.cache.Drop(f.place, f.name)
 	case extended:
 		c.exists, c.now, c.add = true, f.was, f.was.Deadline
 		c.now.Indexed = f.was.Deadline
 		c.keep(m)
-		e.front.put(f.place, f.name, c.now, nil, false)
+		e.cache.Put(f.place, f.name, c.now, nil, false)
 		e.index.notice(c.add)
 		e.stalls.note(len(f.name) + layout.HeaderSize) // no frame tells of it
 	}

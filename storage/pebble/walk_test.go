@@ -41,8 +41,8 @@ func TestReader_Scan_WaitsForCommits(t *testing.T) {
 // to it.
 func TestReader_Scan_Generations(t *testing.T) {
 	t.Parallel()
-	for name, front := range fronts {
-		e := openTest(t, vfs.NewMem(), Options{frontBytes: front})
+	for name, size := range caches {
+		e := openTest(t, vfs.NewMem(), Options{recordBytes: size})
 		for _, record := range []string{"deleted in the tree", "touched in the tree", "kept in the tree"} {
 			put(t, e, record, "old", 100)
 		}

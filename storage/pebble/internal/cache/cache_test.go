@@ -1,4 +1,4 @@
-package pebble
+package cache
 
 import (
 	"bytes"
@@ -18,16 +18,11 @@ func (s *shard) check(t testing.TB, fn func(p layout.HashSlot, name []byte, x la
 	n := 0
 	s.each(func(at int) {
 		n++
-		p, name, x := s.place(at), s.name(at), s.entry(at)
+		p, name := s.place(at), s.name(at)
 		if got, _ := s.find(mix(p), p, name); got != at {
 			t.Errorf("the record at %d is found at %d", at, got)
 		}
-		begin := at + frontHead + len(name)
-		if whole := s.ring[at+flagsAt]&flagValue != 0; whole {
-			fn(p, name, x, s.ring[begin:begin+int(x.Size)], true)
-		} else {
-			fn(p, name, x, nil, false)
-		}
+		s.show(at, fn)
 	})
 	slots := 0
 	for _, t := range s.table {
@@ -40,33 +35,9 @@ func (s *shard) check(t testing.TB, fn func(p layout.HashSlot, name []byte, x la
 	}
 }
 
-// checkFront holds the front to the tree, which has everything: what the one has is what the other has.
-func checkFront(t testing.TB, e *Engine) {
-	t.Helper()
-	reader := reader{e: e}
-	for i := range e.front.shards {
-		e.front.shards[i].check(t, func(p layout.HashSlot, name []byte, x layout.Header, value []byte, whole bool) {
-			stored, found, err := reader.treeEntry(p, name)
-			if err != nil || !found || stored != x {
-				t.Errorf("the front has %q as %+v, the store as %+v, %v, %v", name, x, stored, found, err)
-			}
-			if !whole || err != nil {
-				return
-			}
-			b, closer, err := e.db.Get(layout.AppendRecordKey(nil, layout.PrefixValue, p, name))
-			if err != nil || !bytes.Equal(b, value) {
-				t.Errorf("the front has %d bytes for %q, the store %d, %v", len(value), name, len(b), err)
-			}
-			if err == nil {
-				_ = closer.Close()
-			}
-		})
-	}
-}
-
-// Ensure that the front never tells anything but the last that was put in, through evictions,
+// Ensure that the cache never tells anything but the last that was put in, through evictions,
 // drops and growing and shrinking values, and keeps to its bytes.
-func TestFront_AgainstAMap(t *testing.T) {
+func TestCache_AgainstAMap(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int64{1 << 10, 10_000, 3 << 20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -74,7 +45,7 @@ func TestFront_AgainstAMap(t *testing.T) {
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
 			rng := rand.New(rand.NewPCG(seed, 0))
-			f := newFront(size)
+			f := New(size)
 			type known struct {
 				x     layout.Header
 				value string
@@ -87,22 +58,22 @@ func TestFront_AgainstAMap(t *testing.T) {
 				p := layout.SlotOf(uint16(n%3), uint64(n)*0x5bd1e995&layout.HashMask)
 				switch rng.IntN(10) {
 				case 0:
-					f.drop(p, []byte(name))
+					f.Drop(p, []byte(name))
 					delete(model, name)
 				case 1, 2, 3:
 					value := bytes.Repeat([]byte{byte(step)}, rng.IntN(rng.IntN(400)+1))
 					x := layout.Header{Kind: 1, Deadline: ttl.Instant(step), Indexed: 7, Revision: uint64(step), Size: uint32(len(value))}
-					f.put(p, []byte(name), x, value, true)
+					f.Put(p, []byte(name), x, value, true)
 					model[name] = known{x, string(value)}
 				case 4, 5:
 					if k, ok := model[name]; ok {
 						k.x.Deadline, k.x.Revision = ttl.Instant(step), uint64(step)
-						f.put(p, []byte(name), k.x, nil, false)
+						f.Put(p, []byte(name), k.x, nil, false)
 						model[name] = k
 					}
 				case 6:
 					if rng.IntN(500) == 0 {
-						f.dropSpace(1)
+						f.DropDB(1)
 						for name := range model {
 							var n int
 							_, _ = fmt.Sscanf(name, "n%d", &n)
@@ -113,14 +84,14 @@ func TestFront_AgainstAMap(t *testing.T) {
 					}
 				default:
 					k, ok := model[name]
-					x, value, found, whole := f.get([]byte("before "), p, []byte(name))
+					x, value, found, whole := f.Get([]byte("before "), p, []byte(name))
 					if found && (!ok || x != k.x) {
 						t.Fatalf("step %d: %s is %+v, want %+v, %v", step, name, x, k.x, ok)
 					}
 					if whole && string(value) != "before "+k.value {
 						t.Fatalf("step %d: %s has %d bytes, want %d", step, name, len(value), len(k.value))
 					}
-					if y, ok := f.stat(p, []byte(name)); ok != found || y != x {
+					if y, ok := f.Stat(p, []byte(name)); ok != found || y != x {
 						t.Fatalf("step %d: stat of %s is %+v, get's %+v", step, name, y, x)
 					}
 					if found {
@@ -143,18 +114,18 @@ func TestFront_AgainstAMap(t *testing.T) {
 }
 
 // Ensure that what is used stays and what is not goes.
-func TestFront_KeepsWhatIsUsed(t *testing.T) {
+func TestCache_KeepsWhatIsUsed(t *testing.T) {
 	t.Parallel()
-	f := newFront(64 << 10)
+	f := New(64 << 10)
 	value := make([]byte, 500)
 	x := layout.Header{Kind: 1, Size: 500}
 	has := func(n int) bool {
-		_, found := f.stat(layout.HashSlot(n), nil)
+		_, found := f.Stat(layout.HashSlot(n), nil)
 		return found
 	}
 	var kept []int
 	for n := range 2000 {
-		f.put(layout.HashSlot(n), nil, x, value, true)
+		f.Put(layout.HashSlot(n), nil, x, value, true)
 		for hot := range spares {
 			if n%20 == 0 && has(hot) && !slices.Contains(kept, hot) {
 				kept = append(kept, hot)
@@ -172,27 +143,27 @@ func TestFront_KeepsWhatIsUsed(t *testing.T) {
 }
 
 // Ensure that a hit costs no allocation.
-func TestFront_Get_AllocatesNothing(t *testing.T) {
-	f := newFront(1 << 20)
-	f.put(5, []byte("name"), layout.Header{Kind: storage.KindString, Size: 5}, []byte("value"), true)
+func TestCache_Get_AllocatesNothing(t *testing.T) {
+	f := New(1 << 20)
+	f.Put(5, []byte("name"), layout.Header{Kind: storage.KindString, Size: 5}, []byte("value"), true)
 	dst := make([]byte, 0, 100)
-	if n := testing.AllocsPerRun(100, func() { f.get(dst, 5, []byte("name")) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { f.Get(dst, 5, []byte("name")) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
-func BenchmarkFront_Get(b *testing.B) {
-	f := newFront(64 << 20)
+func BenchmarkCache_Get(b *testing.B) {
+	f := New(64 << 20)
 	value := make([]byte, 512)
 	name := []byte("sess:0123456789abcdef0123456789abcdef")
 	for n := range 50_000 {
-		f.put(layout.SlotOf(0, uint64(n)*0x9E3779B97F4A7C15&layout.HashMask), name, layout.Header{Kind: 1, Size: 512}, value, true)
+		f.Put(layout.SlotOf(0, uint64(n)*0x9E3779B97F4A7C15&layout.HashMask), name, layout.Header{Kind: 1, Size: 512}, value, true)
 	}
 	dst := make([]byte, 0, 1024)
 	b.ReportAllocs()
 	n := 0
 	for b.Loop() {
-		if _, _, found, _ := f.get(dst, layout.SlotOf(0, uint64(n%50_000)*0x9E3779B97F4A7C15&layout.HashMask), name); !found {
+		if _, _, found, _ := f.Get(dst, layout.SlotOf(0, uint64(n%50_000)*0x9E3779B97F4A7C15&layout.HashMask), name); !found {
 			b.Fatal("not there")
 		}
 		n++

@@ -1,4 +1,16 @@
-package pebble
+// Package cache keeps recently used records in memory, within a set number of bytes. It holds no
+// truth of its own, and it is never wrong:
+//
+//   - A record is put in, changed or dropped only by a caller who holds its stripe: for writing if
+//     the store changes, after the change is in the log; for reading if what was read is put in. So
+//     while a stripe is held, what the cache has of a record is what the store has.
+//   - About what it does not have, it says nothing: absence is always the store's word.
+//   - Any record may be evicted at any time. What the tree has not followed yet is kept by package
+//     dirty, so nothing is lost with it.
+//
+// Records lie in rings of bytes without pointers, so the garbage collector has nothing to look at
+// however many there are. Stripes are locked before shards.
+package cache
 
 import (
 	"bytes"
@@ -12,20 +24,10 @@ import (
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// front keeps recently used records in memory, in front of Pebble, within a set number of
-// bytes. It holds no truth of its own, and it is never wrong:
-//
-//   - A record is put in, changed or dropped only by somebody who holds its stripe: for
-//     writing if the store changes, after the change was applied; for reading if what was
-//     read is put in. So while a stripe is held, what the front has of a record is what
-//     Pebble has.
-//   - What it does not have, it says nothing about: absence is always Pebble's word.
-//   - Any record may be evicted at any time.
-//
-// Records lie in rings of bytes without pointers, so the garbage collector has nothing to
-// look at however many there are. Stripes are locked before shards.
-type front struct {
-	shards []shard // a power of two of them; none if the front keeps nothing
+// Cache keeps recently used records, those that the tree has and those that it will have. Create it
+// with New. All methods are safe for concurrent use.
+type Cache struct {
+	shards []shard // a power of two of them; none if the cache keeps nothing
 }
 
 // shard is a ring of records and a table to find them. The oldest record makes room for a
@@ -49,13 +51,13 @@ type shard struct {
 	_     [64]byte // shards are used by different processors
 }
 
-// slot is the upper half of a record's mixed place, and where the record lies in units of 8,
+// slot is the upper half of a record's mixed slot, and where the record lies in units of 8,
 // plus one. 0 is an empty slot.
 type slot uint64
 
 const (
-	frontHead = 48
-	flagsAt   = 45
+	recordHead = 48
+	flagsAt    = 45
 
 	flagUsed  = 1 << 0 // since it was put in or spared
 	flagValue = 1 << 1 // the value is there
@@ -68,8 +70,9 @@ const (
 	maxRecordPart = 16
 )
 
-func newFront(size int64) (f front) {
-	if size < frontHead {
+// New returns a cache of at most size bytes, which keeps nothing if that is too few.
+func New(size int64) (f Cache) {
+	if size < recordHead {
 		return f
 	}
 	n := min(max(1, size/shardSize), maxShards)
@@ -81,15 +84,15 @@ func newFront(size int64) (f front) {
 	return f
 }
 
-// mix spreads places over shards and slots as the memory does over its parts.
+// mix spreads hash slots over shards and tables as the memory does over its parts.
 func mix(p layout.HashSlot) uint64 { return dirty.Mix(uint64(p)) }
 
-func (f *front) shard(mixed uint64) *shard {
+func (f *Cache) shard(mixed uint64) *shard {
 	return &f.shards[mixed>>16&uint64(len(f.shards)-1)]
 }
 
-// stat returns the entry of a record, if the front has it.
-func (f *front) stat(p layout.HashSlot, name []byte) (x layout.Header, found bool) {
+// Stat returns the header of a record, if the cache has it.
+func (f *Cache) Stat(p layout.HashSlot, name []byte) (x layout.Header, found bool) {
 	if len(f.shards) == 0 {
 		return x, false
 	}
@@ -102,11 +105,11 @@ func (f *front) stat(p layout.HashSlot, name []byte) (x layout.Header, found boo
 		return x, false
 	}
 	s.ring[at+flagsAt] |= flagUsed
-	return s.entry(at), true
+	return s.header(at), true
 }
 
-// get is stat that appends the value to dst, if the front has that as well.
-func (f *front) get(dst []byte, p layout.HashSlot, name []byte) (x layout.Header, value []byte, found, whole bool) {
+// Get is stat that appends the value to dst, if the cache has that as well.
+func (f *Cache) Get(dst []byte, p layout.HashSlot, name []byte) (x layout.Header, value []byte, found, whole bool) {
 	if len(f.shards) == 0 {
 		return x, dst, false, false
 	}
@@ -119,17 +122,17 @@ func (f *front) get(dst []byte, p layout.HashSlot, name []byte) (x layout.Header
 		return x, dst, false, false
 	}
 	s.ring[at+flagsAt] |= flagUsed
-	x = s.entry(at)
+	x = s.header(at)
 	if s.ring[at+flagsAt]&flagValue == 0 {
 		return x, dst, true, false
 	}
-	begin := at + frontHead + len(name)
+	begin := at + recordHead + len(name)
 	return x, append(dst, s.ring[begin:begin+int(x.Size)]...), true, true
 }
 
-// put keeps a record as it now is. If whole is not set the value is not known; it is kept if
-// the front has it and the record's entry says that it did not change.
-func (f *front) put(p layout.HashSlot, name []byte, x layout.Header, value []byte, whole bool) {
+// Put keeps a record as it now is. If whole is not set the value is not known; it is kept if
+// the cache has it and the record's header says that it did not change.
+func (f *Cache) Put(p layout.HashSlot, name []byte, x layout.Header, value []byte, whole bool) {
 	if len(f.shards) == 0 {
 		return
 	}
@@ -147,11 +150,11 @@ func (f *front) put(p layout.HashSlot, name []byte, x layout.Header, value []byt
 	}
 	switch {
 	case at >= 0 && !whole:
-		s.setEntry(at, x)
+		s.setHeader(at, x)
 		return
 	case at >= 0 && s.ring[at+flagsAt]&flagValue != 0 && int(binary.LittleEndian.Uint32(s.ring[at:])) == size:
-		s.setEntry(at, x)
-		copy(s.ring[at+frontHead+len(name):], value)
+		s.setHeader(at, x)
+		copy(s.ring[at+recordHead+len(name):], value)
 		return
 	}
 	s.forget(at, i)
@@ -160,8 +163,8 @@ func (f *front) put(p layout.HashSlot, name []byte, x layout.Header, value []byt
 	}
 }
 
-// drop forgets a record.
-func (f *front) drop(p layout.HashSlot, name []byte) {
+// Drop forgets a record.
+func (f *Cache) Drop(p layout.HashSlot, name []byte) {
 	if len(f.shards) == 0 {
 		return
 	}
@@ -172,13 +175,13 @@ func (f *front) drop(p layout.HashSlot, name []byte) {
 	s.forget(s.find(mixed, p, name))
 }
 
-// dropSpace forgets all records of a space. It looks at every record.
-func (f *front) dropSpace(space uint16) {
+// DropDB forgets all records of a physical database. It looks at every record.
+func (f *Cache) DropDB(physical uint16) {
 	for i := range f.shards {
 		s := &f.shards[i]
 		s.mu.Lock()
 		s.each(func(at int) {
-			if s.place(at).PhysicalDB() == space {
+			if s.place(at).PhysicalDB() == physical {
 				s.forget(s.find(mix(s.place(at)), s.place(at), s.name(at)))
 			}
 		})
@@ -186,7 +189,29 @@ func (f *front) dropSpace(space uint16) {
 	}
 }
 
-func recordSize(name, value int) int { return (frontHead + name + value + 7) &^ 7 }
+// Each calls fn for all records, which is for tests. Whole says that the value is there; what fn is
+// handed is valid inside it only.
+func (f *Cache) Each(fn func(p layout.HashSlot, name []byte, x layout.Header, value []byte, whole bool)) {
+	for i := range f.shards {
+		s := &f.shards[i]
+		s.mu.Lock()
+		s.each(func(at int) { s.show(at, fn) })
+		s.mu.Unlock()
+	}
+}
+
+// show calls fn with the record at at.
+func (s *shard) show(at int, fn func(p layout.HashSlot, name []byte, x layout.Header, value []byte, whole bool)) {
+	name, x := s.name(at), s.header(at)
+	whole := s.ring[at+flagsAt]&flagValue != 0
+	var value []byte
+	if begin := at + recordHead + len(name); whole {
+		value = s.ring[begin : begin+int(x.Size)]
+	}
+	fn(s.place(at), name, x, value, whole)
+}
+
+func recordSize(name, value int) int { return (recordHead + name + value + 7) &^ 7 }
 
 // find returns where a record lies and its slot, or -1.
 func (s *shard) find(mixed uint64, p layout.HashSlot, name []byte) (at, i int) {
@@ -238,9 +263,9 @@ func (s *shard) add(mixed uint64, p layout.HashSlot, name []byte, x layout.Heade
 	if whole {
 		b[flagsAt] = flagValue
 	}
-	s.setEntry(at, x)
-	copy(b[frontHead:], name)
-	copy(b[frontHead+len(name):], value)
+	s.setHeader(at, x)
+	copy(b[recordHead:], name)
+	copy(b[recordHead+len(name):], value)
 	s.enter(mixed, at)
 }
 
@@ -341,11 +366,11 @@ func (s *shard) place(at int) layout.HashSlot {
 
 func (s *shard) name(at int) []byte {
 	n := int(binary.LittleEndian.Uint32(s.ring[at+4:]))
-	return s.ring[at+frontHead : at+frontHead+n]
+	return s.ring[at+recordHead : at+recordHead+n]
 }
 
-func (s *shard) entry(at int) layout.Header {
-	b := s.ring[at : at+frontHead]
+func (s *shard) header(at int) layout.Header {
+	b := s.ring[at : at+recordHead]
 	return layout.Header{
 		Deadline: ttl.Instant(binary.LittleEndian.Uint64(b[16:])),
 		Indexed:  ttl.Instant(binary.LittleEndian.Uint64(b[24:])),
@@ -355,8 +380,8 @@ func (s *shard) entry(at int) layout.Header {
 	}
 }
 
-func (s *shard) setEntry(at int, x layout.Header) {
-	b := s.ring[at : at+frontHead]
+func (s *shard) setHeader(at int, x layout.Header) {
+	b := s.ring[at : at+recordHead]
 	binary.LittleEndian.PutUint64(b[16:], uint64(x.Deadline))
 	binary.LittleEndian.PutUint64(b[24:], uint64(x.Indexed))
 	binary.LittleEndian.PutUint64(b[32:], x.Revision)
