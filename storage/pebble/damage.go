@@ -83,6 +83,11 @@ type damageLog struct {
 	told map[string]bool
 }
 
+// newDamageLog returns what tells logger of damage in the folder dir.
+func newDamageLog(logger *slog.Logger, dir string) *damageLog {
+	return &damageLog{logger: logger, dir: dir, told: map[string]bool{}}
+}
+
 func (l *damageLog) tell(p problem) {
 	l.mu.Lock()
 	known := l.told[p.file]
@@ -94,15 +99,12 @@ func (l *damageLog) tell(p problem) {
 	}
 }
 
-// watch returns what Pebble is to tell of its work.
-func (l *damageLog) watch(pace *compactions) *pebbledb.EventListener {
-	return &pebbledb.EventListener{
-		DataCorruption: func(info pebbledb.DataCorruptionInfo) { l.tell(tableProblem(&info)) }, // the default ends the process
-		BackgroundError: func(err error) {
-			if !isDamage(err) { // that was told
-				l.logger.Error("work in the background of the store", "err", err)
-			}
-		},
-		CompactionEnd: func(info pebbledb.CompactionInfo) { pace.ended(info.Err) },
-	}
-}
+// fileProblem is a problem as an error.
+type fileProblem struct{ problem }
+
+// newFileProblem returns the error that something is wrong with a file of a store.
+func newFileProblem(file, what string) error { return &fileProblem{problem{file, what}} }
+
+func (p *fileProblem) Error() string { return fmt.Sprintf("%v: %v", layout.ErrDamaged, p.problem) }
+
+func (p *fileProblem) Unwrap() error { return layout.ErrDamaged }

@@ -14,7 +14,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
-	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 )
 
 // inspection looks for damage that Pebble does not notice when it opens a store, or takes
@@ -131,20 +130,8 @@ func (x *inspection) manifest(name string) error {
 	return errUnknown
 }
 
-// log reads the log, unless the store is still to be created: there is one as soon as there are tables.
-func (x *inspection) log(config wal.Config) error {
-	if len(x.has.tables) == 0 {
-		return nil
-	}
-	_, err := wal.Inspect(config, 0, func(wal.Frame) error { return nil })
-	err = logProblem(err)
-	var damage *fileProblem
-	if errors.As(err, &damage) {
-		x.problems = append(x.problems, damage.problem)
-		return nil
-	}
-	return err
-}
+// hasTables reports whether the store has tables: then it has a log, too.
+func (x *inspection) hasTables() bool { return len(x.has.tables) > 0 }
 
 // tables looks for the tables.
 func (x *inspection) tables() error {

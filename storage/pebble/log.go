@@ -66,7 +66,7 @@ func (o *Options) boot() uint64 {
 func createLog(config wal.Config) (wal.LSN, error) {
 	begin, err := wal.Create(config)
 	if errors.Is(err, fs.ErrExist) {
-		return 0, &fileProblem{problem{wal.ControlName, "is that of a store, and the tables hold none"}}
+		return 0, newFileProblem(wal.ControlName, "is that of a store, and the tables hold none")
 	}
 	return begin, logProblem(err)
 }
@@ -115,26 +115,35 @@ func (e *Engine) Log() storage.Log {
 // originOf returns the first revision of a life.
 func originOf(life uint32) uint64 { return uint64(life) << 40 }
 
+// inspectLog adds to what was found of a store the damage of its log, unless the store is still to be
+// created: there is a log as soon as there are tables.
+func inspectLog(found *inspection, config wal.Config) error {
+	if !found.hasTables() {
+		return nil
+	}
+	_, err := wal.Inspect(config, 0, func(wal.Frame) error { return nil })
+	err = logProblem(err)
+	var damage *fileProblem
+	if errors.As(err, &damage) {
+		found.problems = append(found.problems, damage.problem)
+		return nil
+	}
+	return err
+}
+
 // logProblem makes damage of the log damage of the store.
 func logProblem(err error) error {
 	var damage *wal.Damage
 	switch {
 	case errors.As(err, &damage):
-		return &fileProblem{problem{damage.File, fmt.Sprintf("is damaged at byte %d: %s", damage.Offset, damage.Reason)}}
+		return newFileProblem(damage.File, fmt.Sprintf("is damaged at byte %d: %s", damage.Offset, damage.Reason))
 	case errors.Is(err, wal.ErrMissing):
-		return &fileProblem{problem{wal.ControlName, "is missing, and the newest changes are in the log"}}
+		return newFileProblem(wal.ControlName, "is missing, and the newest changes are in the log")
 	case errors.Is(err, wal.ErrNewer):
 		return fmt.Errorf("%w: %w", layout.ErrNewerFormat, err)
 	}
 	return err
 }
-
-// fileProblem is a problem as an error.
-type fileProblem struct{ problem }
-
-func (p *fileProblem) Error() string { return fmt.Sprintf("%v: %v", layout.ErrDamaged, p.problem) }
-
-func (p *fileProblem) Unwrap() error { return layout.ErrDamaged }
 
 // logFS is the file system as the log sees it.
 type logFS struct {

@@ -85,7 +85,7 @@ func (e *Engine) start(dir string, opts Options) error {
 	config := opts.logConfig(dir)
 	found, err := inspect(opts.fs, dir, options)
 	if err == nil && len(found.problems) == 0 {
-		err = found.log(config)
+		err = inspectLog(found, config)
 	}
 	if err != nil {
 		return openError(dir, err)
@@ -97,17 +97,17 @@ func (e *Engine) start(dir string, opts Options) error {
 	if err != nil {
 		return err
 	}
-	damage := &damageLog{logger: opts.Logger, dir: dir, told: map[string]bool{}}
-	options.FS = treeFS{tablesFS{begun, damage.tell}, &folder{path: dir}, e.syncLog, e.fail}
+	damage := newDamageLog(opts.Logger, dir)
+	options.FS = treeFS{tablesFS{begun, damage.tell}, &syncedFolder{path: dir}, e.syncLog, e.fail}
 	e.compactions = newCompactions(opts.Clock)
-	options.EventListener = damage.watch(e.compactions)
+	options.EventListener = watch(damage, e.compactions)
 	options.Experimental.CompactionScheduler = e.compactions
 	e.room.fit(options)
 	e.stalls.listen(options.EventListener)
 	config.FS = logFS{FS: opts.fs, folder: options.FS, room: e.room, segment: int64(config.SegmentBytes)}
 	if err := e.openParts(dir, options, config); err != nil {
 		if errors.Is(err, wal.ErrReleased) {
-			err = &fileProblem{problem{found.list, "ends too early, or is an older one: its tables lack what the log has no more"}}
+			err = newFileProblem(found.list, "ends too early, or is an older one: its tables lack what the log has no more")
 		}
 		return errors.Join(openError(dir, err), begun.fail())
 	}
@@ -116,6 +116,19 @@ func (e *Engine) start(dir string, opts Options) error {
 	e.room.begin(e.written, e.stalls.move)
 	e.stalls.every = min(e.room.memTable, int64(e.log.Capacity())) / 16
 	return nil
+}
+
+// watch returns what Pebble is to tell of its work.
+func watch(l *damageLog, pace *compactions) *pebbledb.EventListener {
+	return &pebbledb.EventListener{
+		DataCorruption: func(info pebbledb.DataCorruptionInfo) { l.tell(tableProblem(&info)) }, // the default ends the process
+		BackgroundError: func(err error) {
+			if !isDamage(err) { // that was told
+				l.logger.Error("work in the background of the store", "err", err)
+			}
+		},
+		CompactionEnd: func(info pebbledb.CompactionInfo) { pace.ended(info.Err) },
+	}
 }
 
 // openParts opens Pebble's part of the store, and then the log. If that fails, neither is open.

@@ -42,7 +42,7 @@ type Options struct {
 	fs           vfs.FS     // nil means the operating system's
 	mapFile      wal.Mapper // nil means that the log has no mark, unless fs is nil, too
 	bootID       uint64     // zero means what the operating system says
-	recordBytes   int64      // zero means three quarters of CacheBytes, less than zero none
+	recordBytes  int64      // zero means three quarters of CacheBytes, less than zero none
 	memTableSize uint64     // zero means a quarter of CacheBytes, from 4 to 16 MiB
 }
 
@@ -57,9 +57,6 @@ const (
 	// Open tables, and the manifests, tables in the making and files of the log beside them.
 	maxTableFiles, minTableFiles, otherFiles = 1000, 64, 64
 )
-
-// pebbleFormat is Pebble's own format of the store: tablesFS knows its tables.
-const pebbleFormat = pebbledb.FormatColumnarBlocks
 
 func (o Options) check() error {
 	if o.Durability < storage.Session || o.Durability > storage.EverySec {

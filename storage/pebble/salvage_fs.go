@@ -144,15 +144,6 @@ func (s *salvageFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) 
 	return &tableFile{File: f, fs: s, path: name}, nil
 }
 
-// readFile reads a file.
-func readFile(files vfs.FS, name string) ([]byte, error) {
-	b, whole, err := readDamaged(files, name)
-	if err == nil && !whole {
-		err = fmt.Errorf("read %s: the disk does not give it back", name)
-	}
-	return b, err
-}
-
 // readDamaged reads a file as far as it can be read. A block that the disk does not give back becomes one that no chunk
 // can be found in, and then the file is not whole.
 func readDamaged(files vfs.FS, name string) (_ []byte, whole bool, err error) {

@@ -142,7 +142,7 @@ func openStill(t testing.TB, fs vfs.FS, m *mapped) *Engine {
 	e.room.memTable = int64(opts.memTableSize)
 	e.stop = func() {}
 	e.compactions = newCompactions(opts.Clock) // Pebble does not ask it
-	p := opts.pebble(treeFS{fs, &folder{}, e.syncLog, e.fail}, lock, opts.OnFailure)
+	p := opts.pebble(treeFS{fs, &syncedFolder{}, e.syncLog, e.fail}, lock, opts.OnFailure)
 	p.DisableAutomaticCompactions = true
 	for i := range p.TargetFileSizes {
 		p.TargetFileSizes[i] = 256 << 10

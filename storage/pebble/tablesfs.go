@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	pebbledb "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
@@ -103,3 +104,6 @@ type tableDamage struct{ problem }
 func (d *tableDamage) Error() string { return fmt.Sprintf("%v: %v", layout.ErrDamaged, d.problem) }
 
 func (d *tableDamage) Unwrap() error { return layout.ErrDamaged }
+
+// pebbleFormat is Pebble's own format of the store: tablesFS knows its tables.
+const pebbleFormat = pebbledb.FormatColumnarBlocks

@@ -16,7 +16,7 @@ import (
 // has is always what the log had at some moment.
 //
 // When the list of tables, Pebble's MANIFEST, cannot be written, synced, closed or begun, or the
-// folder cannot be synced, fail hears of it instead of Pebble, which would panic with its locks
+// syncedFolder cannot be synced, fail hears of it instead of Pebble, which would panic with its locks
 // held, and says what Pebble is told: see Engine.fail. An fsync must not be tried again: the
 // system reports an error once and then takes the pages it could not write for clean.
 //
@@ -25,7 +25,7 @@ import (
 // Other files are untouched, and so are all in other folders than dir, such as those of a backup.
 type treeFS struct {
 	vfs.FS
-	dir     *folder
+	dir     *syncedFolder
 	syncLog func() error // brings all of the log to stable storage
 	fail    func(error) error
 }
@@ -101,8 +101,8 @@ func (fs treeFS) OpenDir(name string) (vfs.File, error) {
 	return &folderFile{f, fs.dir, fs.fail}, nil
 }
 
-// folder is the one that the store is in.
-type folder struct {
+// syncedFolder is the one that the store is in.
+type syncedFolder struct {
 	path string
 
 	mu   sync.Mutex // held while it is synced
@@ -112,7 +112,7 @@ type folder struct {
 // folderFile is an open folder. Its sync keeps the names of files that were created or renamed.
 type folderFile struct {
 	vfs.File
-	dir  *folder
+	dir  *syncedFolder
 	fail func(error) error
 }
 
