@@ -34,6 +34,14 @@ var rooms = []room{
 		dir: "storage/pebble/internal/cache", own: []string{"ttl", "storage", "storage/pebble/internal/dirty", "storage/pebble/internal/layout"},
 		without: []string{"net", "os", "io"},
 	},
+	{
+		dir: "storage/pebble/internal/pebblefile", own: []string{"storage/pebble/internal/layout"},
+		foreign: []string{"github.com/cockroachdb/pebble/v2"}, without: []string{"net", "os"},
+	},
+	{
+		dir: "storage/pebble/internal/folder", foreign: []string{"github.com/cockroachdb/pebble/v2"},
+		own: []string{"storage/pebble/internal/layout", "storage/pebble/internal/pebblefile", "storage/pebble/internal/wal"}, without: []string{"net"},
+	},
 	{dir: "storage/pebble/internal/wal", without: []string{"net", "os", "path/filepath"}},
 	{dir: "storage/pebble/internal/dirty", without: []string{"net", "os", "io"}},
 	{dir: "storage/pebble/internal/mmap", own: []string{"storage/pebble/internal/wal"}},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -86,11 +87,11 @@ func (e *Engine) backup(ctx context.Context, dir string, opts BackupOptions) (_ 
 	if dir, err = e.home.outside(dir); err != nil {
 		return BackupReport{}, err
 	}
-	folder, err := openBackup(e.home.fs, dir)
+	into, err := openBackup(e.home.fs, dir)
 	if err != nil {
 		return BackupReport{}, err
 	}
-	if err := folder.prepare(); err != nil {
+	if err := into.prepare(); err != nil {
 		return BackupReport{}, err
 	}
 	next := receipt{
@@ -104,14 +105,14 @@ func (e *Engine) backup(ctx context.Context, dir string, opts BackupOptions) (_ 
 		return BackupReport{}, err
 	}
 	defer func() { err = errors.Join(err, e.home.clearStage()) }()
-	copied, err := folder.fill(ctx, stage, &next, &meter{report: opts.Progress})
+	copied, err := into.fill(ctx, stage, &next, &meter{report: opts.Progress})
 	if err != nil {
-		return BackupReport{}, errors.Join(err, folder.sweep())
+		return BackupReport{}, errors.Join(err, into.sweep())
 	}
-	if err := folder.publish(next); err != nil {
+	if err := into.publish(next); err != nil {
 		return BackupReport{}, err
 	}
-	if err := folder.sweep(); err != nil { // the next Backup tries again
+	if err := into.sweep(); err != nil { // the next Backup tries again
 		e.logger.Warn("an old backup could not be removed", "dir", dir, "err", err)
 	}
 	b := next.report()
@@ -132,21 +133,21 @@ func newHome(fs vfs.FS, dir string) home {
 
 // outside returns the one name of a folder, which must not be one that the store works in.
 func (h *home) outside(dir string) (_ string, err error) {
-	if h.fs == systemFS {
+	if h.fs == folder.SystemFS {
 		// A folder elsewhere may be a link, as that of the store may be.
-		parent, err := resolve(filepath.Dir(dir))
+		parent, err := folder.Resolve(filepath.Dir(dir))
 		if own := filepath.Join(parent, filepath.Base(dir)); err == nil && parent == h.dir {
 			if info, err := os.Lstat(own); err == nil && !info.IsDir() {
-				return "", errStrange(own, info.Mode())
+				return "", folder.StrangeError(own, info.Mode())
 			}
 		}
-		if dir, err = resolve(dir); err != nil {
+		if dir, err = folder.Resolve(dir); err != nil {
 			return "", err
 		}
 	}
 	inside, err := filepath.Rel(h.dir, dir)
 	if err == nil && filepath.IsLocal(inside) && inside != layout.BackupName {
-		return "", fmt.Errorf("%w, the data: in there only %s may be a backup", ErrForeign, h.fs.PathJoin(h.dir, layout.BackupName))
+		return "", fmt.Errorf("%w, the data: in there only %s may be a backup", folder.ErrForeign, h.fs.PathJoin(h.dir, layout.BackupName))
 	}
 	return dir, nil
 }
@@ -185,7 +186,9 @@ func (e *Engine) newStage(ctx context.Context) (stage string, err error) {
 
 // clearStage removes what an interrupted backup has left: it would hold on to the space of
 // tables that the store has dropped since.
-func (h *home) clearStage() error { return removeStore(h.fs, h.fs.PathJoin(h.dir, layout.StageName)) }
+func (h *home) clearStage() error {
+	return folder.RemoveStore(h.fs, h.fs.PathJoin(h.dir, layout.StageName))
+}
 
 // sizes returns the number of records of each database that has some.
 func (e *Engine) sizes() map[int]int64 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
@@ -39,7 +40,7 @@ func openBackup(files vfs.FS, dir string) (*backupFolder, error) {
 		_, err := dataNumber(name)
 		data := err == nil && ours
 		if !data && name != receiptName && name != newReceiptName && !layout.IsInnocent(name) {
-			return nil, fmt.Errorf("%w, %q for instance: choose an empty folder or that of an earlier backup", ErrForeign, name)
+			return nil, fmt.Errorf("%w, %q for instance: choose an empty folder or that of an earlier backup", folder.ErrForeign, name)
 		}
 		if err := recogniseBackup(files, files.PathJoin(dir, name), name); err != nil {
 			return nil, err
@@ -57,7 +58,7 @@ func readBackup(files vfs.FS, dir string) (*backupFolder, error) {
 	if err := recogniseBackup(files, b.path(receiptName), receiptName); err != nil {
 		return nil, err
 	}
-	text, err := readFile(files, b.path(receiptName))
+	text, err := folder.ReadFile(files, b.path(receiptName))
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +80,7 @@ func (b *backupFolder) path(names ...string) string {
 // prepare makes the folder known as one for backups, frees it of leftovers and makes an
 // empty folder for the next copy.
 func (b *backupFolder) prepare() error {
-	if err := makeFolder(b.fs, b.dir); err != nil {
+	if err := folder.Make(b.fs, b.dir); err != nil {
 		return err
 	}
 	if !b.now.complete() { // from now on it is known what the rest is
@@ -95,7 +96,7 @@ func (b *backupFolder) prepare() error {
 		last, _ = dataNumber(b.now.data) // it was decoded, so it is one
 	}
 	b.next = dataName(last + 1)
-	return makeFolder(b.fs, b.path(b.next))
+	return folder.Make(b.fs, b.path(b.next))
 }
 
 // sweep removes every data folder but the one in use.
@@ -106,7 +107,7 @@ func (b *backupFolder) sweep() error {
 	}
 	for _, name := range names {
 		if _, err := dataNumber(name); err == nil && name != b.now.data {
-			if err := removeStore(b.fs, b.path(name)); err != nil {
+			if err := folder.RemoveStore(b.fs, b.path(name)); err != nil {
 				return err
 			}
 		}
@@ -140,7 +141,7 @@ func (b *backupFolder) fill(ctx context.Context, stage string, v *receipt, m *me
 		v.files = append(v.files, f)
 	}
 	m.end()
-	return copied, syncFolder(b.fs, b.path(b.next))
+	return copied, folder.Sync(b.fs, b.path(b.next))
 }
 
 func (b *backupFolder) describe(path string) (backupFile, error) {
@@ -191,13 +192,13 @@ func (b *backupFolder) publish(v receipt) error {
 }
 
 func (b *backupFolder) write(v receipt) error {
-	if err := writeFile(b.fs, b.path(newReceiptName), v.encode()); err != nil {
+	if err := folder.WriteFile(b.fs, b.path(newReceiptName), v.encode()); err != nil {
 		return err
 	}
 	if err := b.fs.Rename(b.path(newReceiptName), b.path(receiptName)); err != nil {
 		return err
 	}
-	return syncFolder(b.fs, b.dir)
+	return folder.Sync(b.fs, b.dir)
 }
 
 // verify makes sure that the copy is there, with all its files.
@@ -210,14 +211,14 @@ func (b *backupFolder) verify() error {
 	}
 	for _, f := range b.now.files {
 		path := b.path(b.now.data, f.name)
-		info, err := lstat(b.fs, path)
+		info, err := folder.Lstat(b.fs, path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return b.damage(ErrIncomplete, f, "is missing")
 		case err != nil:
 			return err
 		case !info.Mode().IsRegular():
-			return errStrange(path, info.Mode())
+			return folder.StrangeError(path, info.Mode())
 		case info.Size() != f.size:
 			return b.damage(ErrIncomplete, f, "has %d bytes, not %d", info.Size(), f.size)
 		}
@@ -230,20 +231,20 @@ func recogniseBackup(files vfs.FS, path, name string) error {
 	if layout.IsInnocent(name) {
 		return nil
 	}
-	info, err := lstat(files, path)
+	info, err := folder.Lstat(files, path)
 	if err != nil {
 		return err
 	}
 	if _, err := dataNumber(name); err == nil != info.IsDir() || err != nil && !info.Mode().IsRegular() {
-		return errStrange(path, info.Mode())
+		return folder.StrangeError(path, info.Mode())
 	}
 	if name != newReceiptName {
 		return nil // it is read, or removed with a look at what is in it
 	}
-	text, err := readFile(files, path)
+	text, err := folder.ReadFile(files, path)
 	head := text[:min(len(text), len(receiptHead))]
-	if err == nil && len(head) > 0 && !resembles(head, []byte(receiptHead)) && !resembles(head, make([]byte, len(head))) {
-		err = errContent(path)
+	if err == nil && len(head) > 0 && !folder.Resembles(head, []byte(receiptHead)) && !folder.Resembles(head, make([]byte, len(head))) {
+		err = folder.ContentError(path)
 	}
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -83,7 +84,7 @@ func (v receipt) encode() []byte {
 	for _, f := range v.files {
 		fmt.Fprintf(&b, "file %s %d %d\n", f.name, f.size, f.modified)
 	}
-	fmt.Fprintf(&b, "end %08x\n", crc32.Checksum(b.Bytes(), chunkTable))
+	fmt.Fprintf(&b, "end %08x\n", crc32.Checksum(b.Bytes(), pebblefile.ChunkTable))
 	return b.Bytes()
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
@@ -31,7 +32,7 @@ type RestoreOptions struct {
 // a part of one, and ErrDamaged if it is not what was written.
 func Restore(ctx context.Context, from, dir string, opts RestoreOptions) (BackupReport, error) {
 	if opts.fs == nil {
-		opts.fs = systemFS
+		opts.fs = folder.SystemFS
 	}
 	b, err := restore(ctx, from, dir, opts)
 	if err != nil {
@@ -42,12 +43,12 @@ func Restore(ctx context.Context, from, dir string, opts RestoreOptions) (Backup
 
 func restore(ctx context.Context, from, dir string, opts RestoreOptions) (BackupReport, error) {
 	files := opts.fs
-	if files == systemFS {
+	if files == folder.SystemFS {
 		var err error
-		if from, err = resolve(from); err != nil {
+		if from, err = folder.Resolve(from); err != nil {
 			return BackupReport{}, err
 		}
-		if dir, err = resolve(dir); err != nil {
+		if dir, err = folder.Resolve(dir); err != nil {
 			return BackupReport{}, err
 		}
 	}
@@ -65,7 +66,7 @@ func restore(ctx context.Context, from, dir string, opts RestoreOptions) (Backup
 		return BackupReport{}, err
 	}
 	whole := files.PathJoin(dir, layout.RestoreName)
-	if err := makeFolder(files, whole); err != nil {
+	if err := folder.Make(files, whole); err != nil {
 		return BackupReport{}, err
 	}
 	b := source.now.report()
@@ -97,13 +98,13 @@ func clearTarget(files vfs.FS, dir string) error {
 		switch {
 		case layout.IsInnocent(name), interrupted && (name == layout.RestoreName || name != layout.BackupName && layout.KindOf(name) != layout.ForeignFile):
 		default:
-			return fmt.Errorf("%w, %q for instance: choose an empty folder", ErrForeign, name)
+			return fmt.Errorf("%w, %q for instance: choose an empty folder", folder.ErrForeign, name)
 		}
 	}
-	if err := recognise(files, dir); err != nil {
+	if err := folder.Recognise(files, dir); err != nil {
 		return err
 	}
-	if err := removeStore(files, files.PathJoin(dir, layout.RestoreName)); err != nil {
+	if err := folder.RemoveStore(files, files.PathJoin(dir, layout.RestoreName)); err != nil {
 		return err
 	}
 	for _, name := range names {
@@ -174,12 +175,12 @@ func moveStore(files vfs.FS, from, dir string) error {
 				return err
 			}
 		}
-		if err := syncFolder(files, dir); err != nil {
+		if err := folder.Sync(files, dir); err != nil {
 			return err
 		}
 	}
 	if err := files.RemoveAll(from); err != nil {
 		return err
 	}
-	return syncFolder(files, dir)
+	return folder.Sync(files, dir)
 }

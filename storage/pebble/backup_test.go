@@ -21,6 +21,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -395,8 +396,8 @@ func TestRestore_Crash(t *testing.T) {
 		}
 		store, err := Open("restored", restoredOptions(left))
 		if done = err == nil; !done {
-			if !errors.Is(err, ErrForeign) {
-				t.Fatalf("step %d: Open: %v, want %v", step, err, ErrForeign)
+			if !errors.Is(err, folder.ErrForeign) {
+				t.Fatalf("step %d: Open: %v, want %v", step, err, folder.ErrForeign)
 			}
 			store = openRestoredAgain(t, step, left)
 		}
@@ -476,11 +477,11 @@ func TestEngine_Backup_OtherTables(t *testing.T) {
 		fill(t, e, "one ", 'a')
 		want := contents(t, e)
 		backUp(t, e, testBackup)
-		folder, err := openBackup(fs, testBackup)
+		into, err := openBackup(fs, testBackup)
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := folder.now
+		v := into.now
 		slices.SortFunc(v.files, func(a, b backupFile) int { return cmp.Compare(a.size, b.size) })
 		change(&v)
 		largest := v.files[len(v.files)-1] // the table
@@ -488,7 +489,7 @@ func TestEngine_Backup_OtherTables(t *testing.T) {
 		if name == "size" {
 			garbage = garbage[1:]
 		}
-		if err := errors.Join(folder.publish(v), writeFile(fs, folder.path(v.data, largest.name), garbage)); err != nil {
+		if err := errors.Join(into.publish(v), folder.WriteFile(fs, into.path(v.data, largest.name), garbage)); err != nil {
 			t.Fatal(err)
 		}
 		backUp(t, e, testBackup)
@@ -569,11 +570,11 @@ func TestEngine_Backup_Refused(t *testing.T) {
 	t.Parallel()
 	fs := vfs.NewMem()
 	for _, name := range []string{"letters/to-ada", "data-000001/of-somebody", "mine/BACKUP/x", "near/data-000001/x"} {
-		if err := errors.Join(fs.MkdirAll(fs.PathDir(name), folderMode), writeFile(fs, name, []byte("Dear Ada,"))); err != nil {
+		if err := errors.Join(fs.MkdirAll(fs.PathDir(name), folder.Mode), folder.WriteFile(fs, name, []byte("Dear Ada,"))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(fs.MkdirAll("later", folderMode), writeFile(fs, "later/BACKUP", []byte("sessiond backup 3\nx"))); err != nil {
+	if err := errors.Join(fs.MkdirAll("later", folder.Mode), folder.WriteFile(fs, "later/BACKUP", []byte("sessiond backup 3\nx"))); err != nil {
 		t.Fatal(err)
 	}
 	e := openTest(t, fs, Options{})
@@ -582,9 +583,9 @@ func TestEngine_Backup_Refused(t *testing.T) {
 		dir  string
 		want error
 	}{
-		{"letters", ErrForeign}, {"data-000001", ErrForeign}, {"near", ErrForeign}, {"mine", nil},
+		{"letters", folder.ErrForeign}, {"data-000001", folder.ErrForeign}, {"near", folder.ErrForeign}, {"mine", nil},
 		{"later", layout.ErrNewerFormat},
-		{testDir, ErrForeign}, {testDir + "/elsewhere", ErrForeign}, {testDir + "/backup/deeper", ErrForeign},
+		{testDir, folder.ErrForeign}, {testDir + "/elsewhere", folder.ErrForeign}, {testDir + "/backup/deeper", folder.ErrForeign},
 	}
 	for _, tt := range tests {
 		if _, err := e.Backup(context.Background(), tt.dir, BackupOptions{}); err == nil || tt.want != nil && !errors.Is(err, tt.want) {
@@ -595,7 +596,7 @@ func TestEngine_Backup_Refused(t *testing.T) {
 		backUp(t, e, dir)
 		backUp(t, e, dir)
 	}
-	if text, err := readFile(fs, "letters/to-ada"); err != nil || string(text) != "Dear Ada," {
+	if text, err := folder.ReadFile(fs, "letters/to-ada"); err != nil || string(text) != "Dear Ada," {
 		t.Errorf("the letter reads %q, %v", text, err)
 	}
 }
@@ -612,24 +613,24 @@ func TestRestore_Refused(t *testing.T) {
 		"no data":  {func(fs vfs.FS) error { return fs.RemoveAll(testBackup + "/data-000001") }, ErrIncomplete},
 		"no table": {func(fs vfs.FS) error { return fs.Remove(testBackup + "/data-000001/" + tableIn(fs)) }, ErrIncomplete},
 		"half a table": {func(fs vfs.FS) error {
-			return writeFile(fs, testBackup+"/data-000001/"+tableIn(fs), []byte("half"))
+			return folder.WriteFile(fs, testBackup+"/data-000001/"+tableIn(fs), []byte("half"))
 		}, ErrIncomplete},
 		"damaged table": {func(fs vfs.FS) error {
 			name := testBackup + "/data-000001/" + tableIn(fs)
-			text, err := readFile(fs, name)
+			text, err := folder.ReadFile(fs, name)
 			text[len(text)/2] ^= 1
-			return errors.Join(err, writeFile(fs, name, text))
+			return errors.Join(err, folder.WriteFile(fs, name, text))
 		}, layout.ErrDamaged},
 		"never completed": {func(fs vfs.FS) error {
-			return writeFile(fs, testBackup+"/BACKUP", receipt{}.encode())
+			return folder.WriteFile(fs, testBackup+"/BACKUP", receipt{}.encode())
 		}, ErrIncomplete},
 		"half a receipt": {func(fs vfs.FS) error {
-			text, err := readFile(fs, testBackup+"/BACKUP")
-			return errors.Join(err, writeFile(fs, testBackup+"/BACKUP", text[:len(text)-4]))
+			text, err := folder.ReadFile(fs, testBackup+"/BACKUP")
+			return errors.Join(err, folder.WriteFile(fs, testBackup+"/BACKUP", text[:len(text)-4]))
 		}, errReceipt},
 		"target in use": {func(fs vfs.FS) error {
-			return errors.Join(fs.MkdirAll("restored", folderMode), writeFile(fs, "restored/x", nil))
-		}, ErrForeign},
+			return errors.Join(fs.MkdirAll("restored", folder.Mode), folder.WriteFile(fs, "restored/x", nil))
+		}, folder.ErrForeign},
 		"": {func(vfs.FS) error { return nil }, nil},
 	}
 	for name, tt := range tests {
@@ -690,7 +691,7 @@ func TestOpen_DropsStage(t *testing.T) {
 	t.Parallel()
 	fs := vfs.NewMem()
 	closeTest(t, openTest(t, fs, Options{}))
-	if err := fs.MkdirAll(fs.PathJoin(testDir, layout.StageName), folderMode); err != nil {
+	if err := fs.MkdirAll(fs.PathJoin(testDir, layout.StageName), folder.Mode); err != nil {
 		t.Fatal(err)
 	}
 	closeTest(t, openTest(t, fs, Options{}))

@@ -9,15 +9,17 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 )
 
 // checkAny checks the store in dir, or the backup.
 func (c *checker) checkAny(ctx context.Context, dir string) error {
 	files, err := c.opts.fs, error(nil)
 	if files == nil {
-		files = systemFS
-		if dir, err = resolve(dir); err != nil {
+		files = folder.SystemFS
+		if dir, err = folder.Resolve(dir); err != nil {
 			return err
 		}
 	}
@@ -29,7 +31,7 @@ func (c *checker) checkAny(ctx context.Context, dir string) error {
 	var damage *fileDamage
 	switch {
 	case errors.As(err, &damage):
-		c.notes.add("backup", Problem{damage.file, damage.what, adviceBackup})
+		c.notes.add("backup", Problem{damage.File, damage.What, adviceBackup})
 	case errors.Is(err, errReceipt):
 		c.notes.add("backup", Problem{receiptName, "is damaged: nobody knows what the backup consists of", adviceBackup})
 	default:
@@ -68,7 +70,7 @@ func (b *backupFolder) verifyManifest(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		end, _, err := readManifest(cancelReader{ctx, f}, nil)
+		end, _, err := pebblefile.ReadManifest(cancelReader{ctx, f}, nil)
 		if err := errors.Join(err, f.Close()); err != nil {
 			return err
 		}
@@ -90,16 +92,16 @@ func (b *backupFolder) unlessReplaced(err error) error {
 
 // fileDamage says that a file of a backup is not what the receipt says.
 type fileDamage struct {
-	problem
+	pebblefile.Problem
 	kind error // ErrIncomplete or ErrDamaged
 }
 
-func (d *fileDamage) Error() string { return fmt.Sprintf("%v: %v", d.kind, d.problem) }
+func (d *fileDamage) Error() string { return fmt.Sprintf("%v: %v", d.kind, d.Problem) }
 
 func (d *fileDamage) Unwrap() error { return d.kind }
 
 func (b *backupFolder) damage(kind error, f backupFile, format string, args ...any) error {
-	return &fileDamage{problem{b.fs.PathJoin(b.now.data, f.name), fmt.Sprintf(format, args...)}, kind}
+	return &fileDamage{pebblefile.Problem{File: b.fs.PathJoin(b.now.data, f.name), What: fmt.Sprintf(format, args...)}, kind}
 }
 
 // openSource reads the backup in dir, for Restore, and says what dir is if it has none.

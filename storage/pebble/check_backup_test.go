@@ -12,6 +12,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -68,7 +69,7 @@ func TestCheck_Backup(t *testing.T) {
 		}
 	}
 	for _, name := range files {
-		whole, err := readFile(fs, name)
+		whole, err := folder.ReadFile(fs, name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +84,7 @@ func TestCheck_Backup(t *testing.T) {
 			}
 			err := fs.Remove(name)
 			if b := damage(slices.Clone(whole)); b != nil && err == nil {
-				err = writeFile(fs, name, b)
+				err = folder.WriteFile(fs, name, b)
 			}
 			report, checkErr := check()
 			if err := errors.Join(err, checkErr); err != nil || report.Damage == 0 || !strings.Contains(fmt.Sprint(report.Problems), path.Base(name)) {
@@ -96,7 +97,7 @@ func TestCheck_Backup(t *testing.T) {
 			if left, err := fs.List("restored"); err == nil && len(left) > 0 {
 				t.Errorf("%s in %s: Restore left %v", what, name, left)
 			}
-			if err := writeFile(fs, name, slices.Clone(whole)); err != nil {
+			if err := folder.WriteFile(fs, name, slices.Clone(whole)); err != nil {
 				t.Fatal(err)
 			}
 		}

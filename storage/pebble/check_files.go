@@ -10,6 +10,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 )
 
 // checkTables compares every table with the manifest and each of its blocks with its
@@ -75,8 +77,8 @@ func (c *checker) checkOthers() {
 		c.notes.add("log", p)
 	}
 	for _, p := range c.problems {
-		if filepath.Ext(p.file) != ".sst" {
-			c.notes.add("file", Problem{p.file, p.what + ": sessiond does not start with it", adviceRebuild})
+		if filepath.Ext(p.File) != ".sst" {
+			c.notes.add("file", Problem{p.File, p.What + ": sessiond does not start with it", adviceRebuild})
 		}
 	}
 }
@@ -96,9 +98,9 @@ func (s *salvage) logProblems(advice string) (list []Problem) {
 		return list
 	}
 	where, what := "log", s.log.damage.Error()
-	var damage *fileProblem
+	var damage *pebblefile.ProblemError
 	if errors.As(s.log.damage, &damage) {
-		where, what = "log "+damage.file, damage.what
+		where, what = "log "+damage.File, damage.What
 	}
 	return []Problem{{where, what + ": the newest changes to some sessions may be lost, " + back, advice}}
 }

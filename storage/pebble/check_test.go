@@ -10,6 +10,7 @@ import (
 	pebbledb "github.com/cockroachdb/pebble/v2"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
@@ -289,8 +290,8 @@ func TestCheck_NoLock(t *testing.T) {
 			writeAll(t, h.fs, h.fs.PathJoin(testDir, "LOCK"), nil)
 		}
 	}})
-	if !errors.Is(err, ErrLocked) {
-		t.Errorf("Check of a store that was opened meanwhile: %v, want %v", err, ErrLocked)
+	if !errors.Is(err, folder.ErrLocked) {
+		t.Errorf("Check of a store that was opened meanwhile: %v, want %v", err, folder.ErrLocked)
 	}
 }
 
@@ -299,8 +300,8 @@ func TestCheck_Refused(t *testing.T) {
 	t.Parallel()
 	h := soundPast(t)
 	e := openTest(t, h.fs, Options{})
-	if _, err := Check(context.Background(), testDir, CheckOptions{fs: h.fs}); !errors.Is(err, ErrLocked) {
-		t.Errorf("Check of an open store: %v, want %v", err, ErrLocked)
+	if _, err := Check(context.Background(), testDir, CheckOptions{fs: h.fs}); !errors.Is(err, folder.ErrLocked) {
+		t.Errorf("Check of an open store: %v, want %v", err, folder.ErrLocked)
 	}
 	closeTest(t, e)
 	h.raw(t, func(b *pebbledb.Batch) error { return b.Set(layout.KeyFormat, []byte{0, 0, 1, 0}, nil) })

@@ -8,6 +8,7 @@ import (
 
 	pebbledb "github.com/cockroachdb/pebble/v2"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -160,8 +161,8 @@ func (c *compactions) ended(err error) {
 	case err == nil:
 		c.rest = minCompactionRest
 	case !errors.Is(err, pebbledb.ErrCancelledCompaction):
-		if isDamage(err) {
-			c.cause = readError("too many tables wait to be merged", err)
+		if pebblefile.IsDamage(err) {
+			c.cause = pebblefile.ReadError("too many tables wait to be merged", err)
 		}
 		c.resume = c.clock.Now().Add(c.rest)
 		c.rest = min(2*c.rest, maxCompactionRest)

@@ -22,7 +22,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -52,7 +54,7 @@ func openDamageTest(fs vfs.FS, dir string, memTableSize uint64) (*Engine, error)
 
 // mapCopy gives whoever maps a file the bytes of it, and the file none of his.
 func mapCopy(fs vfs.FS, path string, size int) (*wal.Mapping, error) {
-	b, err := readFile(fs, path)
+	b, err := folder.ReadFile(fs, path)
 	if err != nil || len(b) != size {
 		b = make([]byte, size)
 	}
@@ -497,10 +499,10 @@ func TestDamage_Manifest(t *testing.T) {
 	name := h.files(t, "MANIFEST-*")[0]
 	good := readAll(t, h.fs, h.fs.PathJoin(testDir, name))
 	last := 0 // where the last chunk begins
-	for at := 0; at+chunkHead < len(good); at += chunkHead + int(binary.LittleEndian.Uint16(good[at+4:])) {
+	for at := 0; at+pebblefile.ChunkHead < len(good); at += pebblefile.ChunkHead + int(binary.LittleEndian.Uint16(good[at+4:])) {
 		last = at
 	}
-	if last < 1000 || last > chunkBlock {
+	if last < 1000 || last > pebblefile.ChunkBlock {
 		t.Fatalf("the last chunk of %d bytes begins at %d", len(good), last)
 	}
 	for at := 0; at < last; at += 97 {
@@ -733,9 +735,9 @@ func TestTablesFS_Footer(t *testing.T) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	for bit := -1; bit < 8*tableFooter; bit++ {
-		at := len(good) - tableFooter + max(bit, 0)/8
-		if part := at - (len(good) - tableFooter); bit >= 0 && part > 0 && part < 41 {
+	for bit := -1; bit < 8*pebblefile.TableFooter; bit++ {
+		at := len(good) - pebblefile.TableFooter + max(bit, 0)/8
+		if part := at - (len(good) - pebblefile.TableFooter); bit >= 0 && part > 0 && part < 41 {
 			continue // where blocks are, and blocks have checksums
 		}
 		b := slices.Clone(good)
@@ -744,7 +746,7 @@ func TestTablesFS_Footer(t *testing.T) {
 		}
 		damageFolder{"000001.sst": b}.write(t, fs, "one")
 		told := 0
-		table, err := tablesFS{fs, func(problem) { told++ }}.Open("one/000001.sst")
+		table, err := pebblefile.TablesFS{FS: fs, Tell: func(pebblefile.Problem) { told++ }}.Open("one/000001.sst")
 		if bit < 0 {
 			if err != nil || told > 0 {
 				t.Fatalf("a good table: %v", err)

@@ -1,6 +1,10 @@
 package pebble
 
-import "github.com/sessiond/sessiond/storage"
+import (
+	"github.com/sessiond/sessiond/storage"
+
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
+)
 
 // deepPatience is for how many looks a deep first level is left alone to be merged.
 const deepPatience = 60
@@ -70,6 +74,6 @@ func (e *Engine) Disk() storage.Disk {
 		Available: r.reserve.available(),
 		Used:      r.used.Load(),
 		Quota:     r.quota,
-		Exposed:   e.home.fs == systemFS && isExposed(e.home.dir),
+		Exposed:   e.home.fs == folder.SystemFS && folder.IsExposed(e.home.dir),
 	}
 }

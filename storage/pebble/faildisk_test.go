@@ -18,6 +18,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -178,7 +179,7 @@ func (x *trial) prod(t testing.TB, e *Engine) {
 			t.Errorf("%s after %s: %v, want %v, and why", call, x.what(), err, storage.ErrFailed)
 		}
 	}
-	lock, err := lockFolder(x.disk, testDir)
+	lock, err := folder.Lock(x.disk, testDir)
 	if err != nil {
 		t.Errorf("after Close: %v", err)
 		return

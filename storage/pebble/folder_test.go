@@ -15,7 +15,9 @@ import (
 	pebbledb "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 )
 
 // Ensure that a folder is open once, whatever path leads to it, and free after Close.
@@ -31,8 +33,8 @@ func TestOpen_Locked(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{dir, link} {
-		if _, err := Open(path, Options{}); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), path) {
-			t.Errorf("second Open of %s: %v, want %v", path, err, ErrLocked)
+		if _, err := Open(path, Options{}); !errors.Is(err, folder.ErrLocked) || !strings.Contains(err.Error(), path) {
+			t.Errorf("second Open of %s: %v, want %v", path, err, folder.ErrLocked)
 		}
 	}
 	closeTest(t, e)
@@ -51,8 +53,8 @@ func TestOpen_Foreign(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("precious"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(dir, Options{}); !errors.Is(err, ErrForeign) {
-			t.Errorf("Open beside %s: %v, want %v", name, err, ErrForeign)
+		if _, err := Open(dir, Options{}); !errors.Is(err, folder.ErrForeign) {
+			t.Errorf("Open beside %s: %v, want %v", name, err, folder.ErrForeign)
 		}
 		names, err := os.ReadDir(dir)
 		if err != nil || len(names) != 1 {
@@ -101,7 +103,7 @@ func TestOpen_ForeignStore(t *testing.T) {
 	t.Parallel()
 	for _, merger := range []*pebbledb.Merger{{Name: "another", Merge: pebbledb.DefaultMerger.Merge}, pebbledb.DefaultMerger} {
 		fs := vfs.NewMem()
-		db, err := pebbledb.Open(testDir, &pebbledb.Options{FS: fs, Merger: merger, FormatMajorVersion: pebbleFormat})
+		db, err := pebbledb.Open(testDir, &pebbledb.Options{FS: fs, Merger: merger, FormatMajorVersion: pebblefile.Format})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +134,7 @@ func TestOpen_Unusable(t *testing.T) {
 	if err := os.Chmod(readonly, 0o500); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(readonly, Options{}); !errors.Is(err, os.ErrPermission) || errors.Is(err, ErrLocked) {
+	if _, err := Open(readonly, Options{}); !errors.Is(err, os.ErrPermission) || errors.Is(err, folder.ErrLocked) {
 		t.Errorf("Open of a read-only folder: %v", err)
 	}
 }
@@ -164,7 +166,7 @@ func TestOpen_OtherFormat(t *testing.T) {
 		closeTest(t, e)
 		refused(fmt.Sprint("format ", format), fs, want)
 	}
-	for _, format := range []pebbledb.FormatMajorVersion{pebbleFormat + 1, pebbledb.FormatNewest} {
+	for _, format := range []pebbledb.FormatMajorVersion{pebblefile.Format + 1, pebbledb.FormatNewest} {
 		fs := vfs.NewMem()
 		db, err := pebbledb.Open(testDir, &pebbledb.Options{FS: fs, FormatMajorVersion: format})
 		if err != nil {

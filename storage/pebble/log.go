@@ -11,8 +11,10 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/mmap"
+	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 )
 
@@ -66,7 +68,7 @@ func (o *Options) boot() uint64 {
 func createLog(config wal.Config) (wal.LSN, error) {
 	begin, err := wal.Create(config)
 	if errors.Is(err, fs.ErrExist) {
-		return 0, newFileProblem(wal.ControlName, "is that of a store, and the tables hold none")
+		return 0, pebblefile.NewProblemError(wal.ControlName, "is that of a store, and the tables hold none")
 	}
 	return begin, logProblem(err)
 }
@@ -117,15 +119,15 @@ func originOf(life uint32) uint64 { return uint64(life) << 40 }
 
 // inspectLog adds to what was found of a store the damage of its log, unless the store is still to be
 // created: there is a log as soon as there are tables.
-func inspectLog(found *inspection, config wal.Config) error {
-	if !found.hasTables() {
+func inspectLog(found *pebblefile.Inspection, config wal.Config) error {
+	if !found.HasTables() {
 		return nil
 	}
 	_, err := wal.Inspect(config, 0, func(wal.Frame) error { return nil })
 	err = logProblem(err)
-	var damage *fileProblem
+	var damage *pebblefile.ProblemError
 	if errors.As(err, &damage) {
-		found.problems = append(found.problems, damage.problem)
+		found.Problems = append(found.Problems, damage.Problem)
 		return nil
 	}
 	return err
@@ -136,9 +138,9 @@ func logProblem(err error) error {
 	var damage *wal.Damage
 	switch {
 	case errors.As(err, &damage):
-		return newFileProblem(damage.File, fmt.Sprintf("is damaged at byte %d: %s", damage.Offset, damage.Reason))
+		return pebblefile.NewProblemError(damage.File, fmt.Sprintf("is damaged at byte %d: %s", damage.Offset, damage.Reason))
 	case errors.Is(err, wal.ErrMissing):
-		return newFileProblem(wal.ControlName, "is missing, and the newest changes are in the log")
+		return pebblefile.NewProblemError(wal.ControlName, "is missing, and the newest changes are in the log")
 	case errors.Is(err, wal.ErrNewer):
 		return fmt.Errorf("%w: %w", layout.ErrNewerFormat, err)
 	}
@@ -190,9 +192,9 @@ func (x logFS) Open(path string) (wal.File, error) {
 // SyncDir syncs the folder as the tree does: if that fails it must not be tried again, by whomever.
 func (x logFS) SyncDir(dir string) error {
 	if x.folder != nil {
-		return syncFolder(x.folder, dir)
+		return folder.Sync(x.folder, dir)
 	}
-	return syncFolder(x.FS, dir)
+	return folder.Sync(x.FS, dir)
 }
 
 func (x logFS) Join(dir, name string) string { return x.PathJoin(dir, name) }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -771,16 +772,16 @@ func (p *matrixPast) compare(t testing.TB, e *Engine, cut bool) (at int, complai
 func readEverything(e *Engine) error {
 	it, err := e.db.NewIter(nil)
 	if err != nil {
-		return readError("read", err)
+		return pebblefile.ReadError("read", err)
 	}
 	for ok := it.First(); ok; ok = it.Next() {
 		if _, err := it.ValueAndErr(); err != nil {
 			_ = it.Close() // it says the same
-			return readError("read", err)
+			return pebblefile.ReadError("read", err)
 		}
 	}
 	if err := it.Close(); err != nil {
-		return readError("read", err)
+		return pebblefile.ReadError("read", err)
 	}
 	return nil
 }

@@ -10,7 +10,9 @@ import (
 	pebbledb "github.com/cockroachdb/pebble/v2"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -32,23 +34,23 @@ func open(dir string, opts Options) (_ *Engine, err error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	if opts.fs == systemFS {
-		if dir, err = resolve(dir); err != nil {
+	if opts.fs == folder.SystemFS {
+		if dir, err = folder.Resolve(dir); err != nil {
 			return nil, err
 		}
 	}
-	if err := refuseOther(opts.fs, dir); err != nil {
+	if err := folder.RefuseOther(opts.fs, dir); err != nil {
 		return nil, err
 	}
-	lock, err := lockFolder(opts.fs, dir)
+	lock, err := folder.Lock(opts.fs, dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := recognise(opts.fs, dir); err != nil {
+	if err := folder.Recognise(opts.fs, dir); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	if opts.fs == systemFS {
-		closeToOthers(dir, opts.Logger)
+	if opts.fs == folder.SystemFS {
+		folder.CloseToOthers(dir, opts.Logger)
 	}
 	home, failing := newHome(opts.fs, dir), newFailedFS(opts.fs)
 	opts.fs = failing
@@ -83,22 +85,22 @@ func open(dir string, opts Options) (_ *Engine, err error) {
 func (e *Engine) start(dir string, opts Options) error {
 	options := opts.pebble(nil, e.lock, e.halt)
 	config := opts.logConfig(dir)
-	found, err := inspect(opts.fs, dir, options)
-	if err == nil && len(found.problems) == 0 {
+	found, err := pebblefile.Inspect(opts.fs, dir, options)
+	if err == nil && len(found.Problems) == 0 {
 		err = inspectLog(found, config)
 	}
 	if err != nil {
-		return openError(dir, err)
+		return pebblefile.OpenError(dir, err)
 	}
-	if len(found.problems) > 0 {
-		return damageError(dir, found.problems)
+	if len(found.Problems) > 0 {
+		return pebblefile.DamageError(dir, found.Problems)
 	}
 	begun, err := newStartFS(opts.fs, dir)
 	if err != nil {
 		return err
 	}
-	damage := newDamageLog(opts.Logger, dir)
-	options.FS = treeFS{tablesFS{begun, damage.tell}, &syncedFolder{path: dir}, e.syncLog, e.fail}
+	damage := pebblefile.NewDamageLog(opts.Logger, dir)
+	options.FS = treeFS{pebblefile.TablesFS{FS: begun, Tell: damage.Tell}, &syncedFolder{path: dir}, e.syncLog, e.fail}
 	e.compactions = newCompactions(opts.Clock)
 	options.EventListener = watch(damage, e.compactions)
 	options.Experimental.CompactionScheduler = e.compactions
@@ -107,9 +109,9 @@ func (e *Engine) start(dir string, opts Options) error {
 	config.FS = logFS{FS: opts.fs, folder: options.FS, room: e.room, segment: int64(config.SegmentBytes)}
 	if err := e.openParts(dir, options, config); err != nil {
 		if errors.Is(err, wal.ErrReleased) {
-			err = newFileProblem(found.list, "ends too early, or is an older one: its tables lack what the log has no more")
+			err = pebblefile.NewProblemError(found.List, "ends too early, or is an older one: its tables lack what the log has no more")
 		}
-		return errors.Join(openError(dir, err), begun.fail())
+		return errors.Join(pebblefile.OpenError(dir, err), begun.fail())
 	}
 	begun.succeed()
 	e.noteLogSize(opts.LogBytes, config)
@@ -119,12 +121,12 @@ func (e *Engine) start(dir string, opts Options) error {
 }
 
 // watch returns what Pebble is to tell of its work.
-func watch(l *damageLog, pace *compactions) *pebbledb.EventListener {
+func watch(l *pebblefile.DamageLog, pace *compactions) *pebbledb.EventListener {
 	return &pebbledb.EventListener{
-		DataCorruption: func(info pebbledb.DataCorruptionInfo) { l.tell(tableProblem(&info)) }, // the default ends the process
+		DataCorruption: func(info pebbledb.DataCorruptionInfo) { l.Tell(pebblefile.TableProblem(&info)) }, // the default ends the process
 		BackgroundError: func(err error) {
-			if !isDamage(err) { // that was told
-				l.logger.Error("work in the background of the store", "err", err)
+			if !pebblefile.IsDamage(err) { // that was told
+				l.Logger.Error("work in the background of the store", "err", err)
 			}
 		},
 		CompactionEnd: func(info pebbledb.CompactionInfo) { pace.ended(info.Err) },
@@ -216,7 +218,7 @@ func (e *Engine) create(config wal.Config) error {
 		return err
 	}
 	if used {
-		return fmt.Errorf("%w, another program's Pebble store: choose an empty folder", ErrForeign)
+		return fmt.Errorf("%w, another program's Pebble store: choose an empty folder", folder.ErrForeign)
 	}
 	begin, err := createLog(config)
 	if err != nil {

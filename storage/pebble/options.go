@@ -11,7 +11,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/mmap"
+	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -88,7 +90,7 @@ func (o Options) withDefaults() Options {
 		o.Logger = slog.Default()
 	}
 	if o.fs == nil {
-		o.fs, o.mapFile = systemFS, mmap.Map
+		o.fs, o.mapFile = folder.SystemFS, mmap.Map
 	}
 	if o.memTableSize == 0 {
 		// Who sets a small cache means the tables in memory, too.
@@ -102,7 +104,7 @@ func (o Options) withDefaults() Options {
 func (o Options) pebble(fs vfs.FS, lock *pebbledb.Lock, fatal func(error)) *pebbledb.Options {
 	p := &pebbledb.Options{
 		CacheSize:                   o.CacheBytes - max(o.recordBytes, 0),
-		FormatMajorVersion:          pebbleFormat,
+		FormatMajorVersion:          pebblefile.Format,
 		FS:                          fs,
 		Lock:                        lock,
 		Logger:                      pebbleLogger{o.Logger, fatal},

@@ -13,6 +13,7 @@ import (
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 )
 
 // ref is one announced key with its hash.
@@ -238,7 +239,7 @@ func (r *reader) treeEntry(p layout.HashSlot, name []byte) (x layout.Header, fou
 		return layout.Header{}, false, nil
 	}
 	if err != nil {
-		return layout.Header{}, false, readError("read entry", err)
+		return layout.Header{}, false, pebblefile.ReadError("read entry", err)
 	}
 	x, err = layout.DecodeHeader(b)
 	if closeErr := closer.Close(); err == nil {
@@ -266,7 +267,7 @@ func (r *reader) value(p layout.HashSlot, name []byte, x layout.Header) ([]byte,
 		return nil, fmt.Errorf("entry without a value: %w", layout.ErrDamaged)
 	}
 	if err != nil {
-		return nil, readError("read value", err)
+		return nil, pebblefile.ReadError("read value", err)
 	}
 	r.open = append(r.open, closer)
 	if len(b) != int(x.Size) {

@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
@@ -108,7 +109,7 @@ func (r *repairer) repair(ctx context.Context, dir, to string) (err error) {
 func (r *repairer) checkTarget(dir, to string) error {
 	files := r.opts.fs
 	if files == nil {
-		files = systemFS
+		files = folder.SystemFS
 		inside, err := within(dir, to)
 		if err != nil {
 			return err
@@ -133,16 +134,16 @@ func (r *repairer) checkTarget(dir, to string) error {
 }
 
 // within reports whether a folder that may not exist yet is dir or lies in it.
-func within(dir, folder string) (bool, error) {
-	outer, err := resolve(dir)
+func within(dir, inside string) (bool, error) {
+	outer, err := folder.Resolve(dir)
 	if err != nil {
 		return false, err
 	}
-	inner, err := resolve(folder)
+	inner, err := folder.Resolve(inside)
 	if err != nil {
 		return false, err
 	}
-	if parent, err := resolve(filepath.Dir(inner)); err == nil {
+	if parent, err := folder.Resolve(filepath.Dir(inner)); err == nil {
 		inner = filepath.Join(parent, filepath.Base(inner))
 	}
 	rel, err := filepath.Rel(outer, inner)

@@ -17,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
@@ -377,8 +378,8 @@ func TestRepair_BrokenOff(t *testing.T) {
 		t.Fatalf("Repair: %v", err)
 	}
 	e, err := Open(repairedDir, Options{fs: h.fs, OnFailure: func(err error) { panic(err) }})
-	if !errors.Is(err, ErrForeign) {
-		t.Errorf("Open: %v, want %v", err, ErrForeign)
+	if !errors.Is(err, folder.ErrForeign) {
+		t.Errorf("Open: %v, want %v", err, folder.ErrForeign)
 	}
 	if err == nil {
 		closeTest(t, e)

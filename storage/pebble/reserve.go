@@ -15,6 +15,7 @@ import (
 	pebbledb "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
@@ -131,7 +132,7 @@ func (r *reserve) write(path string, size int64) (err error) {
 	}
 	// Elsewhere Pebble's Preallocate does nothing. Zeros would take no room on a file
 	// system that compresses.
-	_, err = io.CopyN(f, filler(), size)
+	_, err = io.CopyN(f, folder.Filler(), size)
 	return err
 }
 

@@ -11,7 +11,9 @@ import (
 	pebbledb "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 )
 
 // Problem is one thing that is wrong with a store. It names no session: a record appears by
@@ -54,7 +56,7 @@ type salvage struct {
 	tables   []table
 	head     head
 	log      salvagedLog
-	problems []problem // of files, found by inspect
+	problems []pebblefile.Problem // of files, found by inspect
 }
 
 // table is one of Pebble's files as the manifest has it.
@@ -70,8 +72,8 @@ const salvageCache = 32 << 20
 // openSalvage opens a store that exists. Damage to tables shows when they are read.
 func openSalvage(dir string, files vfs.FS, progress func(bytes int)) (_ *salvage, err error) {
 	if files == nil {
-		files = systemFS
-		if dir, err = resolve(dir); err != nil {
+		files = folder.SystemFS
+		if dir, err = folder.Resolve(dir); err != nil {
 			return nil, err
 		}
 	}
@@ -123,7 +125,7 @@ func (s *salvage) close() (err error) {
 		return errors.Join(err, s.lock.Close())
 	}
 	if s.db != nil && s.unopened && s.lockFileExists() {
-		err = errors.Join(err, fmt.Errorf("%w: somebody opened it meanwhile; try again when that is over", ErrLocked))
+		err = errors.Join(err, fmt.Errorf("%w: somebody opened it meanwhile; try again when that is over", folder.ErrLocked))
 	}
 	return err
 }
@@ -147,7 +149,7 @@ func lockExisting(files vfs.FS, dir string) (*pebbledb.Lock, error) {
 	if err := layout.OtherFormat(names); err != nil {
 		return nil, err
 	}
-	err = checkFolder(names)
+	err = folder.Check(names)
 	if errors.Is(err, layout.ErrDamaged) {
 		return nil, fmt.Errorf("%w: %s* is missing", ErrManifest, layout.ManifestMarker)
 	}
@@ -157,7 +159,7 @@ func lockExisting(files vfs.FS, dir string) (*pebbledb.Lock, error) {
 	if !slices.Contains(names, layout.LockFile) {
 		return nil, nil
 	}
-	lock, err := lockFolder(files, dir)
+	lock, err := folder.Lock(files, dir)
 	if errors.Is(err, syscall.EROFS) {
 		return nil, nil
 	}
@@ -171,13 +173,13 @@ func ofStore(name string) bool {
 
 // inspect looks at the files as Open does. Without the list of tables it is over.
 func (s *salvage) inspect() error {
-	found, err := inspect(s.files, s.dir, s.pebble)
+	found, err := pebblefile.Inspect(s.files, s.dir, s.pebble)
 	if err != nil {
 		return err
 	}
-	s.problems = found.problems
+	s.problems = found.Problems
 	for _, p := range s.problems {
-		if strings.HasPrefix(p.file, layout.ManifestMarker) || strings.HasPrefix(p.file, "MANIFEST-") {
+		if strings.HasPrefix(p.File, layout.ManifestMarker) || strings.HasPrefix(p.File, "MANIFEST-") {
 			return fmt.Errorf("%w: %v", ErrManifest, p)
 		}
 	}

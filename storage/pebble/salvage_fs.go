@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 )
 
 // errReadOnly is what salvageFS says to whoever wants to change a file.
@@ -69,7 +70,7 @@ func (s *salvageFS) blame() {
 func wrongChecksum(b []byte) bool {
 	const checksum = 4
 	n := len(b) - checksum
-	return n > 0 && binary.LittleEndian.Uint32(b[n:]) != chunkSum(b[:n])
+	return n > 0 && binary.LittleEndian.Uint32(b[n:]) != pebblefile.ChunkSum(b[:n])
 }
 
 // begin notes a read and reports whether it cannot succeed.
@@ -121,7 +122,7 @@ func (s *salvageFS) List(dir string) ([]string, error) {
 	names, err := s.FS.List(dir)
 	names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, "OPTIONS-") || filepath.Ext(name) == ".log" })
 	if !slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, layout.FormatMarker) }) {
-		names = append(names, fmt.Sprintf("%s000001.%03d", layout.FormatMarker, pebbleFormat))
+		names = append(names, fmt.Sprintf("%s000001.%03d", layout.FormatMarker, pebblefile.Format))
 	}
 	return names, err
 }
@@ -142,32 +143,6 @@ func (s *salvageFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) 
 		return nil, err
 	}
 	return &tableFile{File: f, fs: s, path: name}, nil
-}
-
-// readDamaged reads a file as far as it can be read. A block that the disk does not give back becomes one that no chunk
-// can be found in, and then the file is not whole.
-func readDamaged(files vfs.FS, name string) (_ []byte, whole bool, err error) {
-	f, err := files.Open(name)
-	if err != nil {
-		return nil, false, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, false, err
-	}
-	b := make([]byte, info.Size())
-	whole = true
-	for off := 0; off < len(b); off += chunkBlock {
-		block := b[off:min(off+chunkBlock, len(b))]
-		if n, err := f.ReadAt(block, int64(off)); n < len(block) && err != nil {
-			whole = false
-			for i := range block {
-				block[i] = 0xff
-			}
-		}
-	}
-	return b, whole, nil
 }
 
 // tableFile is a table, or another file that Pebble reads.

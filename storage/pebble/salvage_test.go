@@ -19,6 +19,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
@@ -133,7 +134,7 @@ func (h *past) settle(t testing.TB) {
 func openStill(t testing.TB, fs vfs.FS, m *mapped) *Engine {
 	t.Helper()
 	opts := Options{fs: fs, mapFile: m.open, bootID: 1, OnFailure: func(err error) { panic(err) }, memTableSize: 8 << 20}.withDefaults()
-	lock, err := lockFolder(fs, testDir)
+	lock, err := folder.Lock(fs, testDir)
 	if err != nil {
 		t.Fatal(err)
 	}

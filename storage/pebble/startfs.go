@@ -6,6 +6,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
@@ -96,7 +97,7 @@ func (fs *startFS) fail() (err error) {
 				err = errors.Join(err, fs.FS.Remove(fs.PathJoin(fs.dir, name)))
 			}
 		}
-		if err = errors.Join(err, syncFolder(fs.FS, fs.dir)); err != nil {
+		if err = errors.Join(err, folder.Sync(fs.FS, fs.dir)); err != nil {
 			return err
 		}
 	}

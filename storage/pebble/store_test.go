@@ -14,6 +14,7 @@ import (
 
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -316,7 +317,7 @@ func TestOpen_Seed(t *testing.T) {
 // Ensure that Pebble's format stays below the one in which log records vouch for syncs.
 func TestOptions_PebbleFormat(t *testing.T) {
 	t.Parallel()
-	if pebbleFormat >= pebbledb.FormatWALSyncChunks {
+	if pebblefile.Format >= pebbledb.FormatWALSyncChunks {
 		t.Error("walFS does not sync each time it is asked to; see pebbleFormat")
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -71,9 +72,9 @@ func (s stranger) refused(t *testing.T, open func() error) {
 		t.Fatalf("%s at %s: the opening hangs", s.kind, s.path)
 	}
 	words := strings.TrimPrefix(s.kind, "a dangling ")
-	if !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), s.path) ||
+	if !errors.Is(err, folder.ErrForeign) || !strings.Contains(err.Error(), s.path) ||
 		s.kind != "foreign" && !strings.Contains(err.Error(), words) {
-		t.Fatalf("%s at %s: %v, want %v", s.kind, s.path, err, ErrForeign)
+		t.Fatalf("%s at %s: %v, want %v", s.kind, s.path, err, folder.ErrForeign)
 	}
 	letters := []string{s.letter}
 	if s.kind == "foreign" {

@@ -13,6 +13,7 @@ import (
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -145,11 +146,11 @@ func (e *Engine) sweepOnce(ctx context.Context, now ttl.Instant, budget int) (n 
 	x.rewind()
 	it, err := e.db.NewIter(&pebbledb.IterOptions{LowerBound: x.from, UpperBound: []byte{layout.PrefixIndex + 1}})
 	if err != nil {
-		return 0, ttl.Never, readError("sweep", err)
+		return 0, ttl.Never, pebblefile.ReadError("sweep", err)
 	}
 	defer func() {
 		if closeErr := it.Close(); closeErr != nil {
-			err = errors.Join(err, readError("sweep", closeErr))
+			err = errors.Join(err, pebblefile.ReadError("sweep", closeErr))
 		}
 	}()
 	n, err = e.sweepDue(ctx, it, memory, now, budget)
@@ -176,7 +177,7 @@ func (e *Engine) peek(it *pebbledb.Iterator, memory *dirty.Memory) (ttl.Instant,
 			x.notice(due)
 		}
 		if err := it.Error(); err != nil {
-			return ttl.Never, readError("sweep", err)
+			return ttl.Never, pebblefile.ReadError("sweep", err)
 		}
 		x.notice(e.firstFiling(memory))
 		x.peeked = true

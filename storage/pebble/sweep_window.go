@@ -11,6 +11,7 @@ import (
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -119,7 +120,7 @@ func (x *index) collect(it *pebbledb.Iterator, limit []byte, most int) error {
 		x.batch = append(x.batch, f)
 	}
 	if err := it.Error(); err != nil {
-		return readError("sweep", err)
+		return pebblefile.ReadError("sweep", err)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 )
 
@@ -31,7 +32,7 @@ func (e *Engine) SetDurability(d storage.Durability) storage.Barrier {
 
 // pace fits the way in which the log is written to how often it is synced.
 func (e *Engine) pace(d storage.Durability) error {
-	return e.log.Direct(e.home.fs == systemFS && d == storage.EverySec)
+	return e.log.Direct(e.home.fs == folder.SystemFS && d == storage.EverySec)
 }
 
 // logEnd returns a barrier over everything that was visible before the call: a frame is appended

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -257,8 +258,8 @@ func TestEngine_Failure_PebbleGivesUp(t *testing.T) {
 			t.Errorf("%s = %v, want %v", call, err, storage.ErrFailed)
 		}
 	}
-	if _, err := lockFolder(fs, testDir); !errors.Is(err, ErrLocked) {
-		t.Errorf("the folder after Close: %v, want %v", err, ErrLocked)
+	if _, err := folder.Lock(fs, testDir); !errors.Is(err, folder.ErrLocked) {
+		t.Errorf("the folder after Close: %v, want %v", err, folder.ErrLocked)
 	}
 	select {
 	case <-wentOn:

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
@@ -42,7 +43,7 @@ func (fs treeFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, 
 		return fs.FS.Create(name, category)
 	}
 	if layout.MakesStore(fs.PathBase(name)) { // a power cut must not leave it without the file that it names
-		if err := syncFolder(fs, fs.dir.path); err != nil {
+		if err := folder.Sync(fs, fs.dir.path); err != nil {
 			return nil, err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 )
 
 // walker goes along the records of a space in the order of their positions: those of the tree, with
@@ -230,14 +231,14 @@ func (r *reader) scan(db int, cursor uint64, limit int, fn func(storage.Key, sto
 	}
 	w, err := r.walk(db, cursor, limit, above)
 	if err != nil {
-		return 0, readError("scan", err)
+		return 0, pebblefile.ReadError("scan", err)
 	}
 	next, err := w.page(db, limit, fn)
 	if closed := w.it.Close(); err == nil { // which is the error of reading, too
 		err = closed
 	}
 	if err != nil {
-		return 0, readError("scan", err)
+		return 0, pebblefile.ReadError("scan", err)
 	}
 	return next, nil
 }

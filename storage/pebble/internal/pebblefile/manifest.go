@@ -1,4 +1,4 @@
-package pebble
+package pebblefile
 
 import (
 	"encoding/binary"

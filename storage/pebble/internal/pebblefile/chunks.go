@@ -1,4 +1,4 @@
-package pebble
+package pebblefile
 
 import (
 	"encoding/binary"
@@ -19,32 +19,32 @@ import (
 // Pebble itself takes the first invalid chunk for the end. That is why damage is looked for here,
 // before Pebble opens the store.
 const (
-	chunkBlock = 32 << 10
-	chunkHead  = 4 + 2 + 1
+	ChunkBlock = 32 << 10
+	ChunkHead  = 4 + 2 + 1
 
 	chunkWhole, chunkFirst, chunkMiddle, chunkLast = 1, 2, 3, 4
 )
 
-var chunkTable = crc32.MakeTable(crc32.Castagnoli)
+var ChunkTable = crc32.MakeTable(crc32.Castagnoli)
 
-// chunkSum is the checksum of a chunk.
-func chunkSum(b []byte) uint32 {
-	c := crc32.Checksum(b, chunkTable)
+// ChunkSum is the checksum of a chunk.
+func ChunkSum(b []byte) uint32 {
+	c := crc32.Checksum(b, ChunkTable)
 	return (c>>15 | c<<17) + 0xa282ead8
 }
 
-// readManifest reads a MANIFEST up to its end or to the first chunk that is not valid, and says
+// ReadManifest reads a MANIFEST up to its end or to the first chunk that is not valid, and says
 // where that is and whether a valid chunk follows. Pebble syncs each record before it writes the
 // next, so what is followed was whole once. Each, unless it is nil, gets the records that are
 // complete, and may not keep them.
-func readManifest(from io.Reader, each func(record []byte) error) (end int64, followed bool, err error) {
+func ReadManifest(from io.Reader, each func(record []byte) error) (end int64, followed bool, err error) {
 	r := chunkReader{each: each}
 	b, err := io.ReadAll(from)
 	if err != nil {
 		return 0, false, err
 	}
-	for begin := 0; begin < len(b) && err == nil; begin += chunkBlock {
-		err = r.block(int64(begin), b[begin:min(begin+chunkBlock, len(b))])
+	for begin := 0; begin < len(b) && err == nil; begin += ChunkBlock {
+		err = r.block(int64(begin), b[begin:min(begin+ChunkBlock, len(b))])
 	}
 	if err != nil && err != errChunksEnd {
 		return r.end, false, err
@@ -54,10 +54,10 @@ func readManifest(from io.Reader, each func(record []byte) error) (end int64, fo
 
 // chunkWithin reports whether a valid chunk begins behind at.
 func chunkWithin(b []byte, at int64) bool {
-	for p := int(at) + 1; p+chunkHead <= len(b); p++ {
+	for p := int(at) + 1; p+ChunkHead <= len(b); p++ {
 		r := chunkReader{inside: b[p+6] == chunkMiddle || b[p+6] == chunkLast}
-		rest := b[p:min(len(b), (p/chunkBlock+1)*chunkBlock)]
-		if n, err := r.chunk(rest); err == nil && n > chunkHead {
+		rest := b[p:min(len(b), (p/ChunkBlock+1)*ChunkBlock)]
+		if n, err := r.chunk(rest); err == nil && n > ChunkHead {
 			return true
 		}
 	}
@@ -79,7 +79,7 @@ var errChunksEnd = errors.New("end of the chunks")
 // block reads a block that begins at byte at.
 func (r *chunkReader) block(at int64, b []byte) error {
 	for p := 0; p < len(b); {
-		if p+chunkHead > chunkBlock { // no room for another chunk
+		if p+ChunkHead > ChunkBlock { // no room for another chunk
 			for _, x := range b[p:] {
 				if x != 0 {
 					return errChunksEnd
@@ -100,18 +100,18 @@ func (r *chunkReader) block(at int64, b []byte) error {
 
 // chunk reads the chunk that b begins with and returns its size.
 func (r *chunkReader) chunk(b []byte) (int, error) {
-	if len(b) < chunkHead {
+	if len(b) < ChunkHead {
 		return 0, errChunksEnd
 	}
 	sum, size, kind := binary.LittleEndian.Uint32(b), int(binary.LittleEndian.Uint16(b[4:])), b[6]
-	if kind < chunkWhole || kind > chunkLast || chunkHead+size > len(b) || sum != chunkSum(b[6:chunkHead+size]) {
+	if kind < chunkWhole || kind > chunkLast || ChunkHead+size > len(b) || sum != ChunkSum(b[6:ChunkHead+size]) {
 		return 0, errChunksEnd
 	}
 	if begins := kind == chunkWhole || kind == chunkFirst; begins == r.inside {
 		return 0, errChunksEnd
 	}
 	r.inside = kind == chunkFirst || kind == chunkMiddle
-	return chunkHead + size, r.take(kind, b[chunkHead:chunkHead+size])
+	return ChunkHead + size, r.take(kind, b[ChunkHead:ChunkHead+size])
 }
 
 // take adds a chunk to the record it belongs to.

@@ -1,4 +1,4 @@
-package pebble
+package folder
 
 import (
 	"errors"
@@ -10,8 +10,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// systemFS is the file system of the operating system, as far as it is sessiond's.
-var systemFS vfs.FS = ownFS{vfs.Default}
+// SystemFS is the file system of the operating system, as far as it is sessiond's.
+var SystemFS vfs.FS = ownFS{vfs.Default}
 
 // ownFS makes files and folders that nobody but their owner may use, whatever the umask and
 // whoever may enter the folder around them. They never have another mode, not even at first.
@@ -45,7 +45,7 @@ func (x ownFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, er
 }
 
 // MkdirAll implements vfs.FS. Pebble asks for folders that everybody may enter.
-func (x ownFS) MkdirAll(dir string, _ fs.FileMode) error { return x.FS.MkdirAll(dir, folderMode) }
+func (x ownFS) MkdirAll(dir string, _ fs.FileMode) error { return x.FS.MkdirAll(dir, Mode) }
 
 func (x ownFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	return openOwn(name, func() (vfs.File, error) { return x.FS.Open(name, opts...) })
@@ -141,24 +141,24 @@ func openOwn(name string, open func() (vfs.File, error)) (vfs.File, error) {
 func lstatOwn(path string) (fs.FileInfo, error) {
 	info, err := os.Lstat(path)
 	if err == nil && !info.Mode().IsRegular() {
-		err = errStrange(path, info.Mode())
+		err = StrangeError(path, info.Mode())
 	}
 	return info, err
 }
 
-// lstat describes what has a name, not what a link there leads to.
-func lstat(files vfs.FS, path string) (fs.FileInfo, error) {
-	if files == systemFS {
+// Lstat describes what has a name, not what a link there leads to.
+func Lstat(files vfs.FS, path string) (fs.FileInfo, error) {
+	if files == SystemFS {
 		return os.Lstat(path)
 	}
 	return files.Stat(path) // in memory, where there are no links
 }
 
-func errStrange(path string, mode fs.FileMode) error {
+func StrangeError(path string, mode fs.FileMode) error {
 	return fmt.Errorf("%w: %s is %s, where sessiond has something of its own: move it away", ErrForeign, path, kindName(mode))
 }
 
-func errContent(path string) error {
+func ContentError(path string) error {
 	return fmt.Errorf("%w: %s was not written by sessiond: move it away", ErrForeign, path)
 }
 

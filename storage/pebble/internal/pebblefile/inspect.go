@@ -1,4 +1,4 @@
-package pebble
+package pebblefile
 
 import (
 	"errors"
@@ -16,41 +16,41 @@ import (
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
-// inspection looks for damage that Pebble does not notice when it opens a store, or takes
+// Inspection looks for damage that Pebble does not notice when it opens a store, or takes
 // for something else: a MANIFEST that is damaged, a file that is not there. It reads the MANIFEST
 // and looks at the size of each table. A MANIFEST that ends too early makes an older tree, which
 // opens if the log still has what came since.
-type inspection struct {
+type Inspection struct {
 	fs       vfs.FS
 	dir      string
 	options  *pebbledb.Options
 	names    []string
-	list     string // name of the MANIFEST that counts
+	List     string // name of the MANIFEST that counts
 	has      inventory
-	problems []problem
+	Problems []Problem
 }
 
-// inspect looks at a store that nobody has open, and changes nothing. It says what is wrong
+// Inspect looks at a store that nobody has open, and changes nothing. It says what is wrong
 // with it. An error says that a file could not be read. A folder without a store has no problems.
-func inspect(files vfs.FS, dir string, options *pebbledb.Options) (*inspection, error) {
+func Inspect(files vfs.FS, dir string, options *pebbledb.Options) (*Inspection, error) {
 	options = options.Clone()
 	options.EnsureDefaults()
-	x := &inspection{fs: files, dir: dir, options: options}
+	x := &Inspection{fs: files, dir: dir, options: options}
 	x.has = inventory{tables: map[uint64]uint64{}, files: map[uint64]uint64{}}
 	return x, x.run()
 }
 
-func (x *inspection) run() (err error) {
+func (x *Inspection) run() (err error) {
 	if x.names, err = x.fs.List(x.dir); err != nil {
 		return err
 	}
 	slices.Sort(x.names)
 	found := false
-	if x.list, found = x.marked(layout.ManifestMarker); !found {
+	if x.List, found = x.marked(layout.ManifestMarker); !found {
 		return nil
 	}
 	for _, step := range []func() error{
-		func() error { return x.manifest(x.list) }, x.tables, x.markers, x.settings,
+		func() error { return x.manifest(x.List) }, x.tables, x.markers, x.settings,
 	} {
 		err := step()
 		if err == errUnknown {
@@ -66,12 +66,12 @@ func (x *inspection) run() (err error) {
 // errUnknown ends an inspection that cannot judge the rest.
 var errUnknown = errors.New("inventory of the store is unknown")
 
-func (x *inspection) report(file, format string, args ...any) {
-	x.problems = append(x.problems, problem{file, fmt.Sprintf(format, args...)})
+func (x *Inspection) report(file, format string, args ...any) {
+	x.Problems = append(x.Problems, Problem{file, fmt.Sprintf(format, args...)})
 }
 
 // marked returns what the marker with a prefix says.
-func (x *inspection) marked(prefix string) (what string, found bool) {
+func (x *Inspection) marked(prefix string) (what string, found bool) {
 	var newest uint64
 	for _, name := range x.names {
 		rest, ok := strings.CutPrefix(name, prefix)
@@ -84,7 +84,7 @@ func (x *inspection) marked(prefix string) (what string, found bool) {
 }
 
 // read hands a file to fn and returns its size.
-func (x *inspection) read(name string, fn func(io.Reader) error) (size int64, err error) {
+func (x *Inspection) read(name string, fn func(io.Reader) error) (size int64, err error) {
 	f, err := x.fs.Open(x.fs.PathJoin(x.dir, name), vfs.SequentialReadsOption)
 	if err != nil {
 		return 0, err
@@ -98,7 +98,7 @@ func (x *inspection) read(name string, fn func(io.Reader) error) (size int64, er
 }
 
 // manifest takes stock by the MANIFEST.
-func (x *inspection) manifest(name string) error {
+func (x *Inspection) manifest(name string) error {
 	if !layout.IsManifest(name) {
 		x.report(layout.ManifestMarker+"*", "names %q, which is no MANIFEST", name)
 		return errUnknown
@@ -107,7 +107,7 @@ func (x *inspection) manifest(name string) error {
 	var followed bool
 	var strange error
 	_, err := x.read(name, func(f io.Reader) (err error) {
-		end, followed, err = readManifest(f, func(edit []byte) error {
+		end, followed, err = ReadManifest(f, func(edit []byte) error {
 			if strange == nil {
 				strange = x.has.apply(edit)
 			}
@@ -130,11 +130,11 @@ func (x *inspection) manifest(name string) error {
 	return errUnknown
 }
 
-// hasTables reports whether the store has tables: then it has a log, too.
-func (x *inspection) hasTables() bool { return len(x.has.tables) > 0 }
+// HasTables reports whether the store has tables: then it has a log, too.
+func (x *Inspection) HasTables() bool { return len(x.has.tables) > 0 }
 
 // tables looks for the tables.
-func (x *inspection) tables() error {
+func (x *Inspection) tables() error {
 	sizes := maps.Clone(x.has.tables)
 	maps.Copy(sizes, x.has.files)
 	for _, number := range slices.Sorted(maps.Keys(sizes)) {
@@ -154,7 +154,7 @@ func (x *inspection) tables() error {
 
 // markers looks for the marker of Pebble's format: without it Pebble would take the store for one that
 // is being created.
-func (x *inspection) markers() error {
+func (x *Inspection) markers() error {
 	if _, found := x.marked(layout.FormatMarker); !found && len(x.has.tables) > 0 {
 		x.report(layout.FormatMarker+"*", "is missing")
 	}
@@ -162,7 +162,7 @@ func (x *inspection) markers() error {
 }
 
 // settings reads what Pebble noted about its settings when the store was last open.
-func (x *inspection) settings() error {
+func (x *Inspection) settings() error {
 	var name string
 	var newest uint64
 	for _, s := range x.names {

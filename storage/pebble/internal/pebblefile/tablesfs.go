@@ -1,4 +1,4 @@
-package pebble
+package pebblefile
 
 import (
 	"encoding/binary"
@@ -13,7 +13,7 @@ import (
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
 
-// tablesFS looks at tables for damage before Pebble does.
+// TablesFS looks at tables for damage before Pebble does.
 //
 //	table    block ... | footer
 //	block    bytes | compression <1b> | checksum, a masked CRC-32C of all before <4b>
@@ -27,27 +27,27 @@ import (
 //
 // It rests on a fact about Pebble: of a table it reads blocks and the footer and nothing
 // else, each in one ReadAt of exactly its size.
-type tablesFS struct {
+type TablesFS struct {
 	vfs.FS
-	tell func(problem) // gets all damage that is met
+	Tell func(Problem) // gets all damage that is met
 }
 
 const (
-	tableFooter   = 1 + 40 + 4 + 8
+	TableFooter   = 1 + 40 + 4 + 8
 	tableVersion  = 5 // what pebbleFormat writes
 	tableChecksum = 1
 	tableMagic    = "\xf0\x9f\xaa\xb3\xf0\x9f\xaa\xb3"
 	blockSum      = 4
 )
 
-func (fs tablesFS) Unwrap() vfs.FS { return fs.FS }
+func (fs TablesFS) Unwrap() vfs.FS { return fs.FS }
 
-func (fs tablesFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+func (fs TablesFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	f, err := fs.FS.Open(name, opts...)
 	if err != nil || !strings.HasSuffix(name, ".sst") {
 		return f, err
 	}
-	t := &checkedTable{File: f, name: filepath.Base(name), tell: fs.tell}
+	t := &checkedTable{File: f, name: filepath.Base(name), tell: fs.Tell}
 	if err := t.check(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -59,7 +59,7 @@ type checkedTable struct {
 	vfs.File
 	name string
 	size int64
-	tell func(problem)
+	tell func(Problem)
 }
 
 // check looks at the footer.
@@ -69,11 +69,11 @@ func (t *checkedTable) check() error {
 		return err
 	}
 	t.size = info.Size()
-	b := make([]byte, tableFooter)
-	if t.size < tableFooter {
+	b := make([]byte, TableFooter)
+	if t.size < TableFooter {
 		return t.damaged("is too short")
 	}
-	if _, err := t.File.ReadAt(b, t.size-tableFooter); err != nil {
+	if _, err := t.File.ReadAt(b, t.size-TableFooter); err != nil {
 		return err
 	}
 	if b[0] != tableChecksum || binary.LittleEndian.Uint32(b[41:]) != tableVersion || string(b[45:]) != tableMagic {
@@ -86,24 +86,24 @@ func (t *checkedTable) check() error {
 func (t *checkedTable) ReadAt(p []byte, at int64) (int, error) {
 	n, err := t.File.ReadAt(p, at)
 	end := n - blockSum
-	if err != nil || end < 0 || at+int64(n) == t.size || chunkSum(p[:end]) == binary.LittleEndian.Uint32(p[end:]) {
+	if err != nil || end < 0 || at+int64(n) == t.size || ChunkSum(p[:end]) == binary.LittleEndian.Uint32(p[end:]) {
 		return n, err
 	}
 	return 0, t.damaged("is damaged: the block of %d bytes at byte %d is not what was written", n, at)
 }
 
 func (t *checkedTable) damaged(format string, args ...any) error {
-	d := &tableDamage{problem{t.name, fmt.Sprintf(format, args...)}}
-	t.tell(d.problem)
+	d := &tableDamage{Problem{t.name, fmt.Sprintf(format, args...)}}
+	t.tell(d.Problem)
 	return d
 }
 
 // tableDamage is the error of reading a damaged table.
-type tableDamage struct{ problem }
+type tableDamage struct{ Problem }
 
-func (d *tableDamage) Error() string { return fmt.Sprintf("%v: %v", layout.ErrDamaged, d.problem) }
+func (d *tableDamage) Error() string { return fmt.Sprintf("%v: %v", layout.ErrDamaged, d.Problem) }
 
 func (d *tableDamage) Unwrap() error { return layout.ErrDamaged }
 
-// pebbleFormat is Pebble's own format of the store: tablesFS knows its tables.
-const pebbleFormat = pebbledb.FormatColumnarBlocks
+// Format is Pebble's own format of the store: tablesFS knows its tables.
+const Format = pebbledb.FormatColumnarBlocks

@@ -1,4 +1,8 @@
-package pebble
+// Package folder keeps the folder of a store its owner's alone: it finds the one name of a folder,
+// locks it, makes sure that what lies in it is a store or nothing, and opens and makes files that
+// nobody else may read. It knows the names and the beginnings of files, and nothing of what a store
+// does with them.
+package folder
 
 import (
 	"errors"
@@ -13,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 )
 
 // Errors of Open. Compare with errors.Is.
@@ -26,24 +31,24 @@ var (
 
 // Sessions are nobody else's business.
 const (
-	folderMode fs.FileMode = 0o700
-	fileMode   fs.FileMode = 0o600
+	Mode     fs.FileMode = 0o700
+	fileMode fs.FileMode = 0o600
 )
 
-// lockFolder creates the folder if need be, makes sure that it is ours and takes it.
-func lockFolder(files vfs.FS, dir string) (*pebbledb.Lock, error) {
-	if err := files.MkdirAll(dir, folderMode); err != nil {
+// Lock creates the folder if need be, makes sure that it is ours and takes it.
+func Lock(files vfs.FS, dir string) (*pebbledb.Lock, error) {
+	if err := files.MkdirAll(dir, Mode); err != nil {
 		return nil, err
 	}
 	names, err := files.List(dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkFolder(names); err != nil {
-		if strange := recognise(files, dir); strange != nil {
+	if err := Check(names); err != nil {
+		if strange := Recognise(files, dir); strange != nil {
 			return nil, strange
 		}
-		return nil, openError(dir, err)
+		return nil, pebblefile.OpenError(dir, err)
 	}
 	// To take the lock empties the file.
 	if err := recogniseFile(files, dir, layout.LockFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -63,16 +68,16 @@ func lockFolder(files vfs.FS, dir string) (*pebbledb.Lock, error) {
 	return nil, fmt.Errorf("%w: stop the process that has it open or choose another folder", ErrLocked)
 }
 
-// checkFolder looks at the names in a folder before anything is written to it.
-func checkFolder(names []string) error {
+// Check looks at the names in a folder before anything is written to it.
+func Check(names []string) error {
 	store, content, foreign := false, "", ""
 	for _, name := range names {
 		switch kind := layout.KindOf(name); {
 		case strings.HasPrefix(name, layout.FormatMarker):
 			version, err := strconv.Atoi(strings.TrimPrefix(filepath.Ext(name), "."))
-			if err == nil && version > int(pebbleFormat) {
+			if err == nil && version > int(pebblefile.Format) {
 				return fmt.Errorf("%w: it uses format %d of Pebble, and this one reads up to %d",
-					layout.ErrNewerFormat, version, int(pebbleFormat))
+					layout.ErrNewerFormat, version, int(pebblefile.Format))
 			}
 			content = name
 		case strings.HasPrefix(name, layout.ManifestMarker):
@@ -95,9 +100,9 @@ func checkFolder(names []string) error {
 	return nil
 }
 
-// resolve names a folder in one way only, so that a lock of this process is found whatever
+// Resolve names a folder in one way only, so that a lock of this process is found whatever
 // path led to it.
-func resolve(dir string) (string, error) {
+func Resolve(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return "", err
@@ -109,8 +114,8 @@ func resolve(dir string) (string, error) {
 	return real, err
 }
 
-// refuseOther refuses the folder of a store of another format and leaves it as it is.
-func refuseOther(files vfs.FS, dir string) error {
+// RefuseOther refuses the folder of a store of another format and leaves it as it is.
+func RefuseOther(files vfs.FS, dir string) error {
 	names, err := files.List(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -1,4 +1,4 @@
-package pebble
+package folder
 
 import (
 	"errors"
@@ -6,12 +6,12 @@ import (
 	"os"
 )
 
-// closeToOthers takes from other users of the machine what they may do with the files of the
+// CloseToOthers takes from other users of the machine what they may do with the files of the
 // store, which somebody may have copied there or made with another umask. The folder it leaves
 // as it is, since it may be shared on purpose; but it says so. On a file system without modes
 // nothing can be taken from anybody, and that is no reason not to serve.
-func closeToOthers(dir string, logger *slog.Logger) {
-	if isExposed(dir) {
+func CloseToOthers(dir string, logger *slog.Logger) {
+	if IsExposed(dir) {
 		logger.Warn("other users of the machine can enter the data folder: take that from them with chmod 700", "dir", dir)
 	}
 	if err := closeFiles(dir); err != nil {
@@ -19,8 +19,8 @@ func closeToOthers(dir string, logger *slog.Logger) {
 	}
 }
 
-// isExposed reports whether others than its owner may enter a folder.
-func isExposed(dir string) bool {
+// IsExposed reports whether others than its owner may enter a folder.
+func IsExposed(dir string) bool {
 	info, err := os.Stat(dir)
 	return err == nil && othersMayEnter(info.Mode())
 }
@@ -31,7 +31,7 @@ func closeFiles(dir string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	names, err := systemFS.List(dir)
+	names, err := SystemFS.List(dir)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package pebble
+package folder
 
 import (
 	"io"
@@ -10,10 +10,10 @@ import (
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 )
 
-// recognise makes sure that what has the names of sessiond's files in a folder is a file each,
+// Recognise makes sure that what has the names of sessiond's files in a folder is a file each,
 // and that those are sessiond's which are written over before anybody reads all of them. Others
 // Pebble reads, or removes by their numbers.
-func recognise(files vfs.FS, dir string) error {
+func Recognise(files vfs.FS, dir string) error {
 	names, err := files.List(dir)
 	if err != nil {
 		return err
@@ -37,16 +37,16 @@ func isOwn(name string) bool {
 
 func recogniseFile(files vfs.FS, dir, name string) error {
 	path := files.PathJoin(dir, name)
-	info, err := lstat(files, path)
+	info, err := Lstat(files, path)
 	if err != nil {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return errStrange(path, info.Mode())
+		return StrangeError(path, info.Mode())
 	}
 	empty, heads := headsOf(name)
 	if empty && info.Size() > 0 {
-		return errContent(path)
+		return ContentError(path)
 	}
 	if info.Size() == 0 || len(heads) == 0 {
 		return nil
@@ -62,12 +62,12 @@ func recogniseFile(files vfs.FS, dir, name string) error {
 		if err != nil && err != io.EOF {
 			known = true // what cannot be read is nothing to judge by
 		}
-		known = known || resembles(b[:n], h.bytes) || resembles(b[:n], make([]byte, n))
+		known = known || Resembles(b[:n], h.bytes) || Resembles(b[:n], make([]byte, n))
 	}
 	if err := f.Close(); err != nil || known {
 		return err
 	}
-	return errContent(path)
+	return ContentError(path)
 }
 
 // fileHead is what a file has at a position.
@@ -84,7 +84,7 @@ func headsOf(name string) (empty bool, heads []fileHead) {
 		return true, nil
 	case layout.IsBallast(name):
 		head := make([]byte, 64)
-		_, _ = filler().Read(head) // it never fails
+		_, _ = Filler().Read(head) // it never fails
 		return false, []fileHead{{0, head}}
 	}
 	if file, ok := wal.Lookup(name); ok {
@@ -95,12 +95,12 @@ func headsOf(name string) (empty bool, heads []fileHead) {
 	return false, heads
 }
 
-// filler is what the reserve is made of where room cannot be had without writing.
-func filler() *rand.ChaCha8 { return rand.NewChaCha8([32]byte{}) }
+// Filler is what the reserve is made of where room cannot be had without writing.
+func Filler() *rand.ChaCha8 { return rand.NewChaCha8([32]byte{}) }
 
-// resembles reports whether b is want, or its beginning, but for one byte in eight: a disk
+// Resembles reports whether b is want, or its beginning, but for one byte in eight: a disk
 // that has changed one does not make a file somebody else's.
-func resembles(b, want []byte) bool {
+func Resembles(b, want []byte) bool {
 	wrong := 0
 	for i := range b {
 		if b[i] != want[i] {
