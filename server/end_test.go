@@ -42,9 +42,7 @@ func startNetwork(t *testing.T, network string, config Config) (srv *Server, dia
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = nc.Close() })
-			if err := nc.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-				t.Fatal(err)
-			}
+			nc = patientConn{nc}
 			return nc, bufio.NewReader(nc)
 		}
 	}

@@ -46,10 +46,26 @@ func dialServer(t *testing.T, addr string) (net.Conn, *bufio.Reader) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = nc.Close() })
-	if err := nc.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
+	nc = patientConn{nc}
 	return nc, bufio.NewReader(nc)
+}
+
+// patientConn gives each read and each write 20 seconds. A deadline for the whole connection would
+// pass while the test waits for its turn among the parallel ones.
+type patientConn struct{ net.Conn }
+
+func (c patientConn) Read(p []byte) (int, error) {
+	if err := c.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(p)
+}
+
+func (c patientConn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
 }
 
 func expectLine(t *testing.T, r *bufio.Reader, want string) {

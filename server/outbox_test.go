@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/enginetest"
@@ -128,14 +127,11 @@ func TestOutbox_PushBarrier(t *testing.T) {
 	srv := New(Config{Keyspace: storage.NewKeyspace(engine, ttl.NewManual(1))})
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
-	if err := theirs.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
 	c := newConn(srv, 1, ours)
 	defer c.end()
 	c.push(segment{bytes: []byte("+to nobody\r\n")})
 	c.startPushes()
-	r := bufio.NewReader(theirs)
+	r := bufio.NewReader(patientConn{theirs})
 	c.push(segment{bytes: []byte("+at once\r\n")})
 	expectLine(t, r, "+at once")
 	c.push(segment{[]byte("+change\r\n"), 7})
@@ -169,9 +165,6 @@ func TestOutbox_FlushSendsPushesFirst(t *testing.T) {
 	srv := New(Config{Keyspace: storage.NewKeyspace(enginetest.NewModel(), ttl.NewManual(1))})
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
-	if err := theirs.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
 	c := newConn(srv, 1, ours)
 	defer c.end()
 	c.outbox.wake = make(chan struct{}, 1) // nobody listens
@@ -180,7 +173,7 @@ func TestOutbox_FlushSendsPushesFirst(t *testing.T) {
 	c.out.Simple("reply")
 	flushed := make(chan error, 1)
 	go func() { flushed <- c.flush() }()
-	r := bufio.NewReader(theirs)
+	r := bufio.NewReader(patientConn{theirs})
 	for _, want := range []string{"+first", "+second", "+reply"} {
 		expectLine(t, r, want)
 	}
