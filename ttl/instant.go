@@ -59,3 +59,11 @@ func (deadline Instant) Sub(earlier Instant) time.Duration {
 
 // Time returns the instant as a time.Time in UTC.
 func (deadline Instant) Time() time.Time { return time.UnixMilli(int64(deadline)).UTC() }
+
+// Earlier returns the lower of two deadlines, where Never stands for none.
+func Earlier(a, b Instant) Instant {
+	if a == Never || b != Never && b < a {
+		return b
+	}
+	return a
+}

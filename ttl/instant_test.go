@@ -131,3 +131,13 @@ func TestOf(t *testing.T) {
 		t.Errorf("Time() is in %v, want UTC", location)
 	}
 }
+
+func TestEarlier(t *testing.T) {
+	for _, tt := range []struct{ a, b, want ttl.Instant }{
+		{ttl.Never, ttl.Never, ttl.Never}, {5, ttl.Never, 5}, {ttl.Never, 5, 5}, {5, 7, 5}, {7, 5, 5},
+	} {
+		if got := ttl.Earlier(tt.a, tt.b); got != tt.want {
+			t.Errorf("Earlier(%d, %d) = %d, want %d", tt.a, tt.b, got, tt.want)
+		}
+	}
+}

@@ -42,6 +42,13 @@ var rooms = []room{
 		dir: "storage/pebble/internal/folder", foreign: []string{"github.com/cockroachdb/pebble/v2"},
 		own: []string{"storage/pebble/internal/layout", "storage/pebble/internal/pebblefile", "storage/pebble/internal/wal"}, without: []string{"net"},
 	},
+	{
+		dir: "storage/pebble/internal/tree", foreign: []string{"github.com/cockroachdb/pebble/v2"}, without: []string{"net", "os"},
+		own: []string{
+			"ttl", "storage", "storage/pebble/internal/layout", "storage/pebble/internal/dirty", "storage/pebble/internal/wal",
+			"storage/pebble/internal/pebblefile",
+		},
+	},
 	{dir: "storage/pebble/internal/wal", without: []string{"net", "os", "path/filepath"}},
 	{dir: "storage/pebble/internal/dirty", without: []string{"net", "os", "io"}},
 	{dir: "storage/pebble/internal/mmap", own: []string{"storage/pebble/internal/wal"}},

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"slices"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -62,7 +60,7 @@ func restore(ctx context.Context, from, dir string, opts RestoreOptions) (Backup
 	if err := source.verifyManifest(ctx); err != nil {
 		return BackupReport{}, err
 	}
-	if err := clearTarget(files, dir); err != nil {
+	if err := folder.Clear(files, dir); err != nil {
 		return BackupReport{}, err
 	}
 	whole := files.PathJoin(dir, layout.RestoreName)
@@ -79,43 +77,7 @@ func restore(ctx context.Context, from, dir string, opts RestoreOptions) (Backup
 	if err != nil {
 		return BackupReport{}, errors.Join(err, files.RemoveAll(whole))
 	}
-	return b, moveStore(files, whole, dir)
-}
-
-// clearTarget makes sure that dir is absent or empty, but for what an interrupted Restore
-// has left, and removes that.
-func clearTarget(files vfs.FS, dir string) error {
-	names, err := files.List(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	interrupted := slices.Contains(names, layout.RestoreName) &&
-		!slices.ContainsFunc(names, layout.MakesStore)
-	for _, name := range names {
-		switch {
-		case layout.IsInnocent(name), interrupted && (name == layout.RestoreName || name != layout.BackupName && layout.KindOf(name) != layout.ForeignFile):
-		default:
-			return fmt.Errorf("%w, %q for instance: choose an empty folder", folder.ErrForeign, name)
-		}
-	}
-	if err := folder.Recognise(files, dir); err != nil {
-		return err
-	}
-	if err := folder.RemoveStore(files, files.PathJoin(dir, layout.RestoreName)); err != nil {
-		return err
-	}
-	for _, name := range names {
-		if layout.IsInnocent(name) || name == layout.RestoreName {
-			continue
-		}
-		if err := files.RemoveAll(files.PathJoin(dir, name)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return b, folder.MoveOut(files, whole, dir)
 }
 
 // copyTo brings the files of the copy into the empty folder dir. It returns how many bytes
@@ -157,30 +119,4 @@ func checkCopy(ctx context.Context, dir string, opts RestoreOptions) (map[int]in
 		sizes[d.Database] = d.Sessions
 	}
 	return sizes, nil
-}
-
-// moveStore moves a store into the folder around it. The marker that makes it a store comes
-// last.
-func moveStore(files vfs.FS, from, dir string) error {
-	names, err := files.List(from)
-	if err != nil {
-		return err
-	}
-	for _, marker := range [...]bool{false, true} {
-		for _, name := range names {
-			if name == "LOCK" || layout.MakesStore(name) != marker {
-				continue
-			}
-			if err := files.Rename(files.PathJoin(from, name), files.PathJoin(dir, name)); err != nil {
-				return err
-			}
-		}
-		if err := folder.Sync(files, dir); err != nil {
-			return err
-		}
-	}
-	if err := files.RemoveAll(from); err != nil {
-		return err
-	}
-	return folder.Sync(files, dir)
 }

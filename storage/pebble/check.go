@@ -121,7 +121,7 @@ func (c *checker) summarise() {
 func (h *head) databases(sizes map[uint16]storage.Count) (list []DatabaseSessions) {
 	for space, count := range sizes {
 		if count.Records != 0 {
-			list = append(list, DatabaseSessions{int(h.spaces.Logical(space)), count.Records})
+			list = append(list, DatabaseSessions{int(h.DBs.Logical(space)), count.Records})
 		}
 	}
 	slices.SortFunc(list, func(a, b DatabaseSessions) int { return cmp.Compare(a.Database, b.Database) })
@@ -134,11 +134,11 @@ func (c *checker) checkCounts() {
 		return
 	}
 	spaces := maps.Clone(c.sizes)
-	maps.Copy(spaces, c.head.counts)
+	maps.Copy(spaces, c.head.Counts)
 	for _, space := range slices.Sorted(maps.Keys(spaces)) {
-		if said, is := c.head.counts[space], c.sizes[space]; said != is {
+		if said, is := c.head.Counts[space], c.sizes[space]; said != is {
 			c.notes.add("count", Problem{
-				fmt.Sprintf("counter of database %d", c.head.spaces.Logical(space)),
+				fmt.Sprintf("counter of database %d", c.head.DBs.Logical(space)),
 				fmt.Sprintf("it says %d sessions, %d of them with a deadline; there are %d and %d, so DBSIZE and INFO are wrong",
 					said.Records, said.Expiring, is.Records, is.Expiring),
 				adviceRebuild,

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -94,7 +95,7 @@ func (x *indexCheck) compare(ctx context.Context) error {
 func (x *indexCheck) filing(key []byte, report bool) (filing, bool) {
 	due, p, name, ok := layout.SplitIndexKey(key)
 	h := &x.c.head
-	if ok && (!h.seedKnown || h.seed.Hash(name) == p.Hash()) {
+	if ok && (!h.Knows(tree.Seed) || h.Seed.Hash(name) == p.Hash()) {
 		return filing{due, p}, true
 	}
 	if report {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -70,11 +71,11 @@ func (h *head) gapProblem(g gap, what, advice string) Problem {
 func (c *checker) checkEntry(f *found) {
 	x, h := f.entry, &c.head
 	space := f.place.PhysicalDB()
-	c.sizes[space] = sum(c.sizes[space], layout.CountOf(true, x))
+	c.sizes[space] = tree.Sum(c.sizes[space], layout.CountOf(true, x))
 	report := func(what string) {
 		c.notes.add("entry "+what, Problem{c.sessionText(f.place), what, adviceRebuild})
 	}
-	if x.Revision > h.revision && h.revisionKnown {
+	if x.Revision > h.Revision && h.revisionKnown {
 		report("its revision is higher than any that was given out: WATCH may miss a change")
 	}
 	if x.Deadline == ttl.Never {
@@ -83,7 +84,7 @@ func (c *checker) checkEntry(f *found) {
 	if x.Indexed > x.Deadline {
 		report("the sweeper looks at it after its deadline: its space is given back too late")
 	}
-	if x.Indexed < h.fence && h.fenceKnown {
+	if x.Indexed < h.Fence && h.Knows(tree.Fence) {
 		report("the sweeper believes to have been there: its space is never given back")
 	}
 }

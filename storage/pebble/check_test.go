@@ -12,6 +12,7 @@ import (
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 )
 
 func (h *past) check(t testing.TB) CheckReport {
@@ -69,12 +70,12 @@ func TestCheck_Problems(t *testing.T) {
 	sound := soundPast(t)
 	sound.settle(t) // what is changed in the tables alone the log might make anew
 	opened := sound.open(t)
-	counts := opened.head.counts
+	counts := opened.head.Counts
 	if err := opened.close(); err != nil {
 		t.Fatal(err)
 	}
 	add := func(b *pebbledb.Batch, space uint16, n storage.Count) error {
-		return b.Set(layout.Numbered(layout.KeyCount, space), layout.EncodeCount(sum(counts[space], n)), nil)
+		return b.Set(layout.Numbered(layout.KeyCount, space), layout.EncodeCount(tree.Sum(counts[space], n)), nil)
 	}
 	p, name, x := sound.some(t, 100)
 	entryKey := layout.AppendRecordKey(nil, layout.PrefixHeader, p, name)
@@ -110,14 +111,14 @@ func TestCheck_Problems(t *testing.T) {
 		{"late index", "after its deadline", func(b *pebbledb.Batch) error {
 			y := x
 			y.Indexed = x.Deadline + 1
-			return errors.Join(setEntry(b, y), setIndex(b, y.Indexed, p, name))
+			return errors.Join(setEntry(b, y), tree.SetIndex(b, y.Indexed, p, name))
 		}},
 		{"fence", "believes to have been there", func(b *pebbledb.Batch) error {
 			y := x
 			y.Indexed = 10
-			return errors.Join(setEntry(b, y), setIndex(b, y.Indexed, p, name), b.Set(layout.KeyFence, binary.BigEndian.AppendUint64(nil, 11), nil))
+			return errors.Join(setEntry(b, y), tree.SetIndex(b, y.Indexed, p, name), b.Set(layout.KeyFence, binary.BigEndian.AppendUint64(nil, 11), nil))
 		}},
-		{"index key", "index entry at time 7: it makes no sense", func(b *pebbledb.Batch) error { return setIndex(b, 7, 5, []byte("x")) }},
+		{"index key", "index entry at time 7: it makes no sense", func(b *pebbledb.Batch) error { return tree.SetIndex(b, 7, 5, []byte("x")) }},
 		{"count", "counter of database 1: it says ", func(b *pebbledb.Batch) error {
 			return add(b, 1, storage.Count{Expiring: 1})
 		}},
@@ -316,7 +317,7 @@ func TestCheck_Many(t *testing.T) {
 	h := soundPast(t)
 	h.raw(t, func(b *pebbledb.Batch) error {
 		for i := range 250 {
-			if err := setIndex(b, 7, layout.HashSlot(i), []byte("x")); err != nil {
+			if err := tree.SetIndex(b, 7, layout.HashSlot(i), []byte("x")); err != nil {
 				return err
 			}
 		}

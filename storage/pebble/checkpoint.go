@@ -3,11 +3,15 @@ package pebble
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
+	pebbledb "github.com/cockroachdb/pebble/v2"
+
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -20,18 +24,8 @@ type checkpoints struct {
 	running  chan struct{} // holds one element while somebody does
 
 	// Of who is running.
-	mark   mark               // where the frozen generation ends
+	mark   tree.Mark          // where the frozen generation ends
 	spaces layout.PhysicalDBs // as the tree has them
-}
-
-// mark is what is true of the store at one place in the log.
-type mark struct {
-	lsn      wal.LSN
-	revision uint64 // the newest that was drawn
-	counts   map[uint16]storage.Count
-	spaces   layout.PhysicalDBs
-	seen     ttl.Instant
-	reached  ttl.Instant // no valid entry of the index lies below
 }
 
 func (c *checkpoints) begin() {
@@ -120,23 +114,52 @@ func (e *Engine) follow(ctx context.Context, insist bool) (err error) {
 		return e.logError(context.Background(), e.log.Release(e.followed()))
 	}
 	g := e.memory.Load().Frozen()
-	w := newTreeWriter(ctx, e)
-	w.whole, w.insist = g.Whole(), insist
-	err = w.write(g)
-	if w.earliest != ttl.Never {
-		c.mark.reached = min(c.mark.reached, w.earliest)
+	w := e.treeWriter(ctx, insist)
+	w.Whole = g.Whole()
+	err = w.Write(g)
+	if first := w.Earliest(); first != ttl.Never {
+		c.mark.Fence = min(c.mark.Fence, first)
 	}
-	if err := w.finish(err, c.mark.write(w.b, c.spaces)); err != nil {
+	if err := w.Finish(err, c.mark.Write(w.Batch(), c.spaces)); err != nil {
 		return err
 	}
 	if err := e.flushTree(ctx, insist); err != nil {
 		return err
 	}
-	c.spaces = c.mark.spaces
-	e.index.lower(w.earliest) // before the memory forgets it
+	c.spaces = c.mark.DBs
+	e.index.lower(w.Earliest()) // before the memory forgets it
 	e.memory.Store(e.memory.Load().Thaw())
-	raise(&c.followed, uint64(c.mark.lsn))
-	return e.logError(context.Background(), e.log.Release(c.mark.lsn))
+	raise(&c.followed, uint64(c.mark.Followed))
+	return e.logError(context.Background(), e.log.Release(c.mark.Followed))
+}
+
+// treeWriter returns what brings a generation to the tree, without waiting for Pebble inside it: see
+// awaitTree.
+func (e *Engine) treeWriter(ctx context.Context, insist bool) *tree.Writer {
+	w := tree.NewWriter(e.db)
+	w.Apply = func(b *pebbledb.Batch) error { return e.apply(b) }
+	w.Wait = func() error { return e.awaitTree(ctx, insist) }
+	if kept := e.large.threshold; kept > 0 {
+		w.Most = min(w.Most, kept/2) // Pebble keeps larger ones as they are
+	}
+	return w
+}
+
+// apply writes b to the tree, and then frees it. Built is what went wrong in building it. The log has
+// what is in it, or the caller knows that nobody misses it: so an error is the end of the store.
+func (e *Engine) apply(b *pebbledb.Batch, built ...error) (err error) {
+	defer e.failPanicked(&err)
+	e.large.note(b.Len())
+	err = errors.Join(built...)
+	if err == nil {
+		err = e.db.Apply(b, pebbledb.NoSync)
+	}
+	if err = errors.Join(err, b.Close()); err != nil {
+		if err = e.fail(fmt.Errorf("write to the tree: %w", err)); err != nil {
+			return err
+		}
+	}
+	return e.failed()
 }
 
 // freeze has a new generation take the changes from here on, unless one is frozen already. It returns
@@ -152,13 +175,13 @@ func (e *Engine) freeze() bool {
 	if n == e.followed() && m.Now().Bytes() == 0 {
 		return false
 	}
-	e.checkpoints.mark = mark{
-		lsn:      n,
-		revision: e.revisions.Load(),
-		counts:   e.counters.all(),
-		spaces:   e.databases.spaces,
-		seen:     e.Seen(),
-		reached:  e.index.lowest(),
+	e.checkpoints.mark = tree.Mark{
+		Followed: n,
+		Revision: e.revisions.Load(),
+		Counts:   e.counters.all(),
+		DBs:      e.databases.spaces,
+		Clock:    e.Seen(),
+		Fence:    e.index.lowest(),
 	}
 	e.memory.Store(m.Freeze())
 	return true

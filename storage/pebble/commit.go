@@ -73,7 +73,7 @@ func (tx *txn) prepare() {
 		tx.changes++
 		c.add = c.reindex()
 		tx.size += c.changeSize()
-		tx.earliest = earlier(tx.earliest, c.add)
+		tx.earliest = ttl.Earlier(tx.earliest, c.add)
 		tx.diffs = addDifference(tx.diffs, c.place.PhysicalDB(), c.difference())
 	}
 }

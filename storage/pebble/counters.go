@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 )
 
 // counters holds the size of every space. The tree has the sizes of the moment up to which it has
@@ -38,7 +39,7 @@ func (c *counters) apply(flushed []uint16, diffs []difference) {
 		c.of[space] = storage.Count{} // the tree has to hear of it
 	}
 	for _, d := range diffs {
-		c.of[d.space] = sum(c.of[d.space], d.count)
+		c.of[d.space] = tree.Sum(c.of[d.space], d.count)
 	}
 }
 
@@ -57,7 +58,7 @@ func addDifference(diffs []difference, space uint16, count storage.Count) []diff
 		if diffs[i].space != space {
 			continue
 		}
-		diffs[i].count = sum(diffs[i].count, count)
+		diffs[i].count = tree.Sum(diffs[i].count, count)
 		if diffs[i].count == (storage.Count{}) {
 			diffs[i] = diffs[len(diffs)-1]
 			diffs = diffs[:len(diffs)-1]
@@ -65,8 +66,4 @@ func addDifference(diffs []difference, space uint16, count storage.Count) []diff
 		return diffs
 	}
 	return append(diffs, difference{space, count})
-}
-
-func sum(a, b storage.Count) storage.Count {
-	return storage.Count{Records: a.Records + b.Records, Expiring: a.Expiring + b.Expiring}
 }

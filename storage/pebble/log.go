@@ -15,6 +15,7 @@ import (
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/mmap"
 	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
+	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 )
 
@@ -73,17 +74,21 @@ func createLog(config wal.Config) (wal.LSN, error) {
 	return begin, logProblem(err)
 }
 
-// openLog reads into memory what the tree has not followed, and begins a life of the log.
-func (e *Engine) openLog(config wal.Config) (err error) {
-	r := newRecovery(e)
+// openLog reads into memory what the tree, whose mark is given, has not followed, and begins a life
+// of the log.
+func (e *Engine) openLog(config wal.Config, mark tree.Mark) (err error) {
+	r := tree.Replay{Mark: mark, Memory: e.memory.Load()}
 	var found wal.Found
-	if e.log, found, err = wal.Open(config, e.followed(), r.repeat); err != nil {
+	if e.log, found, err = wal.Open(config, mark.Followed, r.Frame); err != nil {
 		return logProblem(err)
 	}
-	r.file()
-	e.origin = originOf(e.log.Life())
+	e.counters.of, e.databases.spaces = r.Mark.Counts, r.Mark.DBs
+	e.index.last = r.Mark.Clock
+	e.index.seen.Store(int64(r.Mark.Clock))
+	e.index.notice(r.File())
+	e.origin = tree.FirstRevision(e.log.Life())
 	// Of what a power cut took nobody knows the revisions, but how many there were at most.
-	e.revisions.Store(max(e.origin, e.revisions.Load()+1<<32))
+	e.revisions.Store(max(e.origin, r.Mark.Revision+1<<32))
 	raise(&e.lasting, uint64(found.End))
 	e.following.Store(true)
 	e.index.begin()
@@ -96,10 +101,10 @@ func (e *Engine) openLog(config wal.Config) (err error) {
 	if found.Lost > 0 {
 		e.logger.Warn("the end of the log was not on stable storage when the machine stopped, and is lost", "bytes", found.Lost)
 	}
-	e.recovered = int64(r.changes)
+	e.recovered = int64(r.Changes)
 	if found.Frames > 0 {
 		e.logger.Info("recovered what the last life had not brought to the tree",
-			"commits", found.Frames, "changes", r.changes, "log", int64(found.End-found.From))
+			"commits", found.Frames, "changes", r.Changes, "log", int64(found.End-found.From))
 	}
 	return nil
 }
@@ -113,9 +118,6 @@ func (e *Engine) Log() storage.Log {
 		Recovered: e.recovered,
 	}
 }
-
-// originOf returns the first revision of a life.
-func originOf(life uint32) uint64 { return uint64(life) << 40 }
 
 // inspectLog adds to what was found of a store the damage of its log, unless the store is still to be
 // created: there is a log as soon as there are tables.

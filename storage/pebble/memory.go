@@ -1,36 +1,17 @@
 package pebble
 
 import (
-	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
-	"github.com/sessiond/sessiond/ttl"
 )
-
-// stateOf returns a record that did not get another value, as the memory keeps it.
-func stateOf(x layout.Header) dirty.State {
-	return dirty.State{
-		Kind: byte(x.Kind), Size: x.Size, Deadline: int64(x.Deadline), Indexed: int64(x.Indexed), Revision: x.Revision,
-	}
-}
-
-// entryOf returns the entry of a record that the memory has, which is the zero one if it is gone.
-func entryOf(s dirty.State) layout.Header {
-	if s.Gone {
-		return layout.Header{}
-	}
-	return layout.Header{
-		Kind: storage.Kind(s.Kind), Deadline: ttl.Instant(s.Deadline), Indexed: ttl.Instant(s.Indexed),
-		Revision: s.Revision, Size: s.Size,
-	}
-}
 
 // keep notes in the memory what the cell became. The caller holds its stripe, and commits.
 func (c *cell) keep(m *dirty.Memory) {
 	s := dirty.State{Gone: true}
 	if c.exists {
-		s = stateOf(c.now)
+		s = tree.StateOf(c.now)
 		s.Whole, s.Value = c.replaced, c.value
 	}
 	if c.existed {

@@ -13,8 +13,8 @@ import (
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
+	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
-	"github.com/sessiond/sessiond/ttl"
 )
 
 // Open opens the store in dir and creates it if the folder is empty or absent. The folder
@@ -107,7 +107,7 @@ func (e *Engine) start(dir string, opts Options) error {
 	e.room.fit(options)
 	e.stalls.listen(options.EventListener)
 	config.FS = logFS{FS: opts.fs, folder: options.FS, room: e.room, segment: int64(config.SegmentBytes)}
-	if err := e.openParts(dir, options, config); err != nil {
+	if err := e.openParts(dir, options, config, opts.inherit); err != nil {
 		if errors.Is(err, wal.ErrReleased) {
 			err = pebblefile.NewProblemError(found.List, "ends too early, or is an older one: its tables lack what the log has no more")
 		}
@@ -134,13 +134,14 @@ func watch(l *pebblefile.DamageLog, pace *compactions) *pebbledb.EventListener {
 }
 
 // openParts opens Pebble's part of the store, and then the log. If that fails, neither is open.
-func (e *Engine) openParts(dir string, options *pebbledb.Options, config wal.Config) (err error) {
+func (e *Engine) openParts(dir string, options *pebbledb.Options, config wal.Config, inherit *tree.Head) (err error) {
 	if e.db, err = e.openDB(dir, options); err != nil {
 		return err
 	}
-	if err = e.load(config); err == nil {
+	mark, err := e.load(config, inherit)
+	if err == nil {
 		e.compactions.begin()
-		err = e.openLog(config)
+		err = e.openLog(config, mark)
 	}
 	if err != nil {
 		return errors.Join(err, e.db.Close())
@@ -177,30 +178,30 @@ func (e *Engine) openDB(dir string, options *pebbledb.Options) (db *pebbledb.DB,
 	return pebbledb.Open(dir, options)
 }
 
-// load reads what the engine keeps in memory, and writes it first if the store is new.
-func (e *Engine) load(config wal.Config) error {
-	version, found, err := e.meta(layout.KeyFormat, 4)
-	if err != nil {
-		return err
-	}
-	if !found {
-		if err := e.create(config); err != nil {
-			return err
+// load reads the head of the store, and writes it first if the store is new.
+func (e *Engine) load(config wal.Config, inherit *tree.Head) (tree.Mark, error) {
+	head := tree.ReadHead(e.db)
+	if errors.Is(head.Problems[tree.Format], tree.ErrMissing) {
+		if err := e.create(config, inherit); err != nil {
+			return tree.Mark{}, err
 		}
 		e.created = true
-	} else if err := layout.CheckFormat(binary.BigEndian.Uint32(version)); err != nil {
-		return err
+		head = tree.ReadHead(e.db)
 	}
-	if err := e.loadSeed(); err != nil {
-		return err
+	if head.Knows(tree.Format) {
+		if err := layout.CheckFormat(head.Format); err != nil {
+			return tree.Mark{}, err
+		}
 	}
-	if err := e.loadNumbers(); err != nil {
-		return err
+	if err := head.Err(); err != nil {
+		return tree.Mark{}, err
 	}
-	if err := e.loadSpaces(); err != nil {
-		return err
-	}
-	return e.loadCounts()
+	e.seed = head.Seed
+	e.checkpoints.followed.Store(uint64(head.Followed))
+	e.checkpoints.spaces = head.DBs
+	e.index.reached = head.Fence
+	e.index.begin()
+	return head.Mark, nil
 }
 
 // Created reports whether Open found no store and made one.
@@ -208,7 +209,7 @@ func (e *Engine) Created() bool { return e.created }
 
 // create writes the head of a new store, and an empty log. A store of Pebble that has keys and no
 // head is somebody else's.
-func (e *Engine) create(config wal.Config) error {
+func (e *Engine) create(config wal.Config, from *tree.Head) error {
 	it, err := e.db.NewIter(nil)
 	if err != nil {
 		return err
@@ -224,124 +225,19 @@ func (e *Engine) create(config wal.Config) error {
 	if err != nil {
 		return err
 	}
-	var key [16]byte
-	if _, err := rand.Read(key[:]); err != nil {
+	var seed [16]byte
+	if _, err := rand.Read(seed[:]); err != nil {
 		return err
+	}
+	identity := layout.Seed{K0: binary.BigEndian.Uint64(seed[:]), K1: binary.BigEndian.Uint64(seed[8:])}
+	mark := tree.Mark{Followed: begin}
+	if from != nil {
+		if from.Knows(tree.Seed) {
+			identity = from.Seed
+		}
+		mark.Revision, mark.Clock, mark.DBs = from.Revision, from.Clock, from.DBs
 	}
 	b := e.db.NewBatch()
-	err = errors.Join(
-		b.Set(layout.KeyFormat, binary.BigEndian.AppendUint32(nil, layout.FormatVersion), nil),
-		b.Set(layout.KeySeed, key[:], nil),
-		(&mark{lsn: begin}).write(b, nil),
-	)
+	err = errors.Join(tree.WriteIdentity(b, identity), mark.Write(b, nil))
 	return errors.Join(e.apply(b, err), e.db.Flush())
-}
-
-func (e *Engine) loadSeed() error {
-	b, found, err := e.meta(layout.KeySeed, 16)
-	if err != nil {
-		return err
-	}
-	if !found {
-		return fmt.Errorf("no seed: %w", layout.ErrDamaged)
-	}
-	e.seed = layout.Seed{K0: binary.BigEndian.Uint64(b), K1: binary.BigEndian.Uint64(b[8:])}
-	return nil
-}
-
-func (e *Engine) loadNumbers() error {
-	b, found, err := e.meta(layout.KeyRevision, 8)
-	if err != nil {
-		return err
-	}
-	if found {
-		e.revisions.Store(binary.BigEndian.Uint64(b))
-	}
-	if b, found, err = e.meta(layout.KeyFollowed, 8); err != nil {
-		return err
-	}
-	if !found {
-		return fmt.Errorf("nothing says up to where the log was followed: %w", layout.ErrDamaged)
-	}
-	e.checkpoints.followed.Store(binary.BigEndian.Uint64(b))
-	b, found, err = e.meta(layout.KeyFence, 8)
-	if err != nil {
-		return err
-	}
-	if found {
-		e.index.reached = ttl.Instant(binary.BigEndian.Uint64(b))
-	}
-	b, found, err = e.meta(layout.KeyClock, 8)
-	if err != nil {
-		return err
-	}
-	if found {
-		e.index.last = ttl.Instant(binary.BigEndian.Uint64(b))
-		e.index.seen.Store(int64(e.index.last))
-	}
-	e.index.begin()
-	return nil
-}
-
-func (e *Engine) loadSpaces() error {
-	moved := layout.PhysicalDBs{}
-	err := e.eachNumbered(layout.KeyPhysicalDB, func(db uint16, value []byte) error {
-		if len(value) != 2 {
-			return fmt.Errorf("space of %d bytes: %w", len(value), layout.ErrDamaged)
-		}
-		moved[db] = binary.BigEndian.Uint16(value)
-		return nil
-	})
-	e.databases.spaces, e.checkpoints.spaces = moved, moved
-	return err
-}
-
-func (e *Engine) loadCounts() error {
-	e.counters.of = map[uint16]storage.Count{}
-	return e.eachNumbered(layout.KeyCount, func(space uint16, value []byte) (err error) {
-		e.counters.of[space], err = layout.DecodeCount(value)
-		return err
-	})
-}
-
-// eachNumbered calls fn for the meta keys that numbered has made of key.
-func (e *Engine) eachNumbered(key []byte, fn func(number uint16, value []byte) error) (err error) {
-	it, err := e.db.NewIter(&pebbledb.IterOptions{
-		LowerBound: layout.Numbered(key, 0),
-		UpperBound: append(layout.Numbered(key, layout.MaxPhysicalDB), 0),
-	})
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if closed := it.Close(); err == nil { // which is the error of reading, too
-			err = closed
-		}
-	}()
-	for ok := it.First(); ok; ok = it.Next() {
-		value, err := it.ValueAndErr()
-		if err != nil {
-			return err
-		}
-		if err := fn(binary.BigEndian.Uint16(it.Key()[len(key):]), value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// meta returns a copy of a value that has size bytes.
-func (e *Engine) meta(key []byte, size int) (value []byte, found bool, err error) {
-	b, closer, err := e.db.Get(key)
-	if errors.Is(err, pebbledb.ErrNotFound) {
-		return nil, false, nil
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	value = append(value, b...)
-	if len(value) != size {
-		err = fmt.Errorf("%s of %d bytes: %w", key[1:], len(value), layout.ErrDamaged)
-	}
-	return value, true, errors.Join(err, closer.Close())
 }

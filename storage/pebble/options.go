@@ -1,19 +1,16 @@
 package pebble
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 
 	pebbledb "github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/bloom"
-	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/mmap"
-	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
+	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -40,6 +37,10 @@ type Options struct {
 	// storage.ErrFailed. It may be called with any lock held, and must not wait for a call of the
 	// store. Logger is told in any case.
 	OnFailure func(error)
+	// inherit is what a store that Open makes takes over from another one, as far as it is known: its
+	// seed, its clock, which databases were swapped, and that its revisions are not used again. Nil
+	// means nothing.
+	inherit *tree.Head
 
 	fs           vfs.FS     // nil means the operating system's
 	mapFile      wal.Mapper // nil means that the log has no mark, unless fs is nil, too
@@ -53,11 +54,6 @@ const (
 	minMemTableSize   = 4 << 20
 	maxMemTableSize   = 16 << 20
 	memTables         = 4
-	blockSize         = 8 << 10
-	bloomBits         = 10
-
-	// Open tables, and the manifests, tables in the making and files of the log beside them.
-	maxTableFiles, minTableFiles, otherFiles = 1000, 64, 64
 )
 
 func (o Options) check() error {
@@ -102,44 +98,10 @@ func (o Options) withDefaults() Options {
 // pebble returns Pebble's options for a store on fs. Fatal is called where Pebble wants the
 // process to end, and must not return.
 func (o Options) pebble(fs vfs.FS, lock *pebbledb.Lock, fatal func(error)) *pebbledb.Options {
-	p := &pebbledb.Options{
-		CacheSize:                   o.CacheBytes - max(o.recordBytes, 0),
-		FormatMajorVersion:          pebblefile.Format,
-		FS:                          fs,
-		Lock:                        lock,
-		Logger:                      pebbleLogger{o.Logger, fatal},
-		MaxOpenFiles:                tableFiles(),
-		DisableWAL:                  true, // the log is ours
-		MemTableSize:                o.memTableSize,
-		MemTableStopWritesThreshold: memTables,
-		L0StopWritesThreshold:       maxDepth,
-	}
-	for i := range p.Levels {
-		p.Levels[i].BlockSize = blockSize
-		p.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
-		p.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBits)
-		p.Levels[i].FilterType = pebbledb.TableFilter
-	}
+	p := tree.Options(tree.Config{
+		FS: fs, Lock: lock, CacheBytes: o.CacheBytes - max(o.recordBytes, 0), MemTableBytes: o.memTableSize, Logger: o.Logger, Fatal: fatal,
+	})
+	p.MemTableStopWritesThreshold = memTables
+	p.L0StopWritesThreshold = maxDepth
 	return p
-}
-
-// pebbleLogger passes on what Pebble says.
-type pebbleLogger struct {
-	to    *slog.Logger
-	fatal func(error)
-}
-
-func (l pebbleLogger) Infof(format string, args ...any) {
-	if l.to.Enabled(context.Background(), slog.LevelDebug) {
-		l.to.Debug("pebble", "msg", fmt.Sprintf(format, args...))
-	}
-}
-
-func (l pebbleLogger) Errorf(format string, args ...any) {
-	l.to.Error("pebble", "msg", fmt.Sprintf(format, args...))
-}
-
-func (l pebbleLogger) Fatalf(format string, args ...any) {
-	l.fatal(fmt.Errorf(format, args...))
-	panic("pebble: fatal returned")
 }

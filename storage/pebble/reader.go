@@ -14,6 +14,7 @@ import (
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
+	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 )
 
 // ref is one announced key with its hash.
@@ -226,26 +227,15 @@ func (r *reader) stat(p layout.HashSlot, name []byte) (x layout.Header, found bo
 // entry returns the entry of a record whose stripe is held: the memory knows what the tree has not yet.
 func (r *reader) entry(p layout.HashSlot, name []byte) (layout.Header, bool, error) {
 	if s, known := r.e.memory.Load().Recent(uint64(p), name); known {
-		return entryOf(s), !s.Gone, nil
+		return tree.HeaderOf(s), !s.Gone, nil
 	}
 	return r.treeEntry(p, name)
 }
 
 // treeEntry returns the entry of a record as the tree has it.
 func (r *reader) treeEntry(p layout.HashSlot, name []byte) (x layout.Header, found bool, err error) {
-	r.key = layout.AppendRecordKey(r.key[:0], layout.PrefixHeader, p, name)
-	b, closer, err := r.e.db.Get(r.key)
-	if errors.Is(err, pebbledb.ErrNotFound) {
-		return layout.Header{}, false, nil
-	}
-	if err != nil {
-		return layout.Header{}, false, pebblefile.ReadError("read entry", err)
-	}
-	x, err = layout.DecodeHeader(b)
-	if closeErr := closer.Close(); err == nil {
-		err = closeErr
-	}
-	return x, err == nil, err
+	x, found, r.key, err = tree.ReadHeader(r.e.db, r.key, p, name)
+	return x, found, err
 }
 
 // value returns the value of a record that has entry x.

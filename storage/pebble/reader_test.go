@@ -13,6 +13,7 @@ import (
 
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -32,7 +33,7 @@ func TestReader_Scan_SharedPosition(t *testing.T) {
 		hash uint64
 		name string
 	}{{5, "a"}, {7, "b"}, {7, "c"}, {7, "d"}, {layout.HashMask, "e"}} {
-		errs = append(errs, setEntry(b, layout.SlotOf(0, at.hash), []byte(at.name), layout.Header{Kind: 1, Revision: 1}))
+		errs = append(errs, tree.SetHeader(b, layout.SlotOf(0, at.hash), []byte(at.name), layout.Header{Kind: 1, Revision: 1}))
 	}
 	if err := errors.Join(append(errs, e.db.Apply(b, pebbledb.NoSync), b.Close())...); err != nil {
 		t.Fatal(err)

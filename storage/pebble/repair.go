@@ -2,19 +2,18 @@ package pebble
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
 
-	pebbledb "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 )
 
 // RepairOptions changes how Repair works. The zero value is ready to use.
@@ -80,6 +79,9 @@ type repairer struct {
 }
 
 func (r *repairer) repair(ctx context.Context, dir, to string) (err error) {
+	if r.opts.fs == nil {
+		r.opts.fs = folder.SystemFS
+	}
 	if err := r.checkTarget(dir, to); err != nil {
 		return err
 	}
@@ -87,29 +89,25 @@ func (r *repairer) repair(ctx context.Context, dir, to string) (err error) {
 	if r.salvage, err = openSalvage(dir, r.opts.fs, r.meter.add); err != nil {
 		return err
 	}
-	err = errors.Join(r.copyTo(ctx, to), r.close())
-	if err == nil {
-		err = r.seal()
+	whole := r.opts.fs.PathJoin(to, layout.RestoreName)
+	if err := errors.Join(r.build(ctx, whole), r.close()); err != nil {
+		return err // what was built so far keeps Open from taking the folder for an empty one
 	}
-	if r.to != nil {
-		err = errors.Join(err, r.to.Close())
+	r.summarise()
+	check, err := Check(ctx, whole, CheckOptions{Progress: r.opts.Progress, fs: r.opts.fs})
+	if err == nil && check.Damage > 0 {
+		err = fmt.Errorf("the new store is damaged, too: is the disk sound? %v", check.Problems[0])
 	}
 	if err != nil {
 		return err
 	}
-	r.summarise()
-	check, err := Check(ctx, to, CheckOptions{Progress: r.opts.Progress, fs: r.opts.fs})
-	if err == nil && check.Damage > 0 {
-		err = fmt.Errorf("the new store is damaged, too: is the disk sound? %v", check.Problems[0])
-	}
-	return err
+	return folder.MoveOut(r.opts.fs, whole, to)
 }
 
 // checkTarget makes sure that the new store gets a folder of its own.
 func (r *repairer) checkTarget(dir, to string) error {
 	files := r.opts.fs
-	if files == nil {
-		files = folder.SystemFS
+	if files == folder.SystemFS {
 		inside, err := within(dir, to)
 		if err != nil {
 			return err
@@ -126,11 +124,11 @@ func (r *repairer) checkTarget(dir, to string) error {
 		return err
 	}
 	for _, name := range names {
-		if name != "lost+found" {
+		if name != "lost+found" && name != layout.RestoreName {
 			return fmt.Errorf("the new folder is not empty, it has %q: choose another", name)
 		}
 	}
-	return nil
+	return folder.Clear(files, to)
 }
 
 // within reports whether a folder that may not exist yet is dir or lies in it.
@@ -150,21 +148,26 @@ func within(dir, inside string) (bool, error) {
 	return err == nil && filepath.IsLocal(rel), nil
 }
 
-// copyTo opens the new store and writes everything but its format. It syncs when it is
-// closed; until then nobody rests on it.
-func (r *repairer) copyTo(ctx context.Context, to string) (err error) {
-	r.to, err = Open(to, Options{
+// build makes the new store in the folder whole.
+func (r *repairer) build(ctx context.Context, whole string) (err error) {
+	if err := folder.Make(r.opts.fs, whole); err != nil {
+		return err
+	}
+	r.to, err = Open(whole, Options{
 		Durability: storage.EverySec,
 		CacheBytes: salvageCache,
 		Logger:     r.opts.Logger,
 		fs:         r.opts.fs,
+		inherit:    r.head.Head,
 	})
 	if err != nil {
 		return err
 	}
-	if err := r.begin(); err != nil {
-		return err
-	}
+	return errors.Join(r.copyRecords(ctx), r.to.Close())
+}
+
+func (r *repairer) copyRecords(ctx context.Context) error {
+	r.dbs = r.head.DBs.Databases()
 	r.meter.begin(r.tableBytes())
 	entries, values, err := r.walk(ctx, func(f *found) error { return r.take(ctx, f) })
 	if err != nil {
@@ -173,40 +176,6 @@ func (r *repairer) copyTo(ctx context.Context, to string) (err error) {
 	r.noteGaps(entries, values)
 	r.meter.end()
 	return r.flush(ctx)
-}
-
-// seal gives the new store its format. Without one Open takes it for no store, and so never
-// a part of it for the whole. The log has no frame for it, so it is written out at once.
-func (r *repairer) seal() error {
-	b := r.to.db.NewBatch()
-	return errors.Join(
-		b.Set(layout.KeyFormat, binary.BigEndian.AppendUint32(nil, layout.FormatVersion), nil),
-		r.to.db.Apply(b, pebbledb.NoSync),
-		b.Close(),
-		r.to.db.Flush(),
-	)
-}
-
-// begin gives the new store the head of the old one, as far as it can be read.
-func (r *repairer) begin() error {
-	h := &r.head
-	b := r.to.db.NewBatch()
-	errs := []error{b.Delete(layout.KeyFormat, nil)}
-	if h.seedKnown {
-		key := binary.BigEndian.AppendUint64(nil, h.seed.K0)
-		errs = append(errs, b.Set(layout.KeySeed, binary.BigEndian.AppendUint64(key, h.seed.K1), nil))
-	}
-	if h.seen > 0 {
-		errs = append(errs, b.Set(layout.KeyClock, binary.BigEndian.AppendUint64(nil, uint64(h.seen)), nil))
-	}
-	errs = append(errs, writeSpaces(b, nil, h.spaces), r.to.db.Apply(b, pebbledb.NoSync), b.Close(), r.to.db.Flush())
-	r.dbs = layout.PhysicalDBs{}
-	for db, space := range h.spaces {
-		r.dbs[space] = db
-	}
-	errs = append(errs, r.to.loadSeed(), r.to.loadNumbers(), r.to.loadSpaces())
-	raise(&r.to.revisions, max(r.to.origin, h.revision+1<<32))
-	return errors.Join(errs...)
 }
 
 // saving is a record on its way.
@@ -228,7 +197,7 @@ func (r *repairer) take(ctx context.Context, f *found) error {
 		return nil
 	}
 	space := f.place.PhysicalDB()
-	r.saved[space] = sum(r.saved[space], layout.CountOf(true, f.entry))
+	r.saved[space] = tree.Sum(r.saved[space], layout.CountOf(true, f.entry))
 	r.batch = append(r.batch, saving{
 		storage.Key{DB: int(r.dbs.Of(space)), Name: append([]byte(nil), f.name...)},
 		storage.Record{Kind: f.entry.Kind, Value: append([]byte(nil), f.value...), Deadline: f.entry.Deadline},

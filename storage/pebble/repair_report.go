@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+
+	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 )
 
 // givenUpTexts say why a record was not saved.
@@ -47,12 +49,12 @@ func (r *repairer) summarise() {
 	r.report.GivenUp, _ = r.notes.list()
 	wrong := false
 	spaces := maps.Clone(r.saved)
-	maps.Copy(spaces, r.head.counts)
+	maps.Copy(spaces, r.head.Counts)
 	for space := range spaces {
-		d := RepairedDatabase{Database: int(r.head.spaces.Logical(space)), Saved: r.saved[space].Records, Counted: -1}
+		d := RepairedDatabase{Database: int(r.head.DBs.Logical(space)), Saved: r.saved[space].Records, Counted: -1}
 		if r.head.countsKnown {
-			d.Counted = r.head.counts[space].Records
-			wrong = wrong || r.head.counts[space] != r.saved[space]
+			d.Counted = r.head.Counts[space].Records
+			wrong = wrong || r.head.Counts[space] != r.saved[space]
 		}
 		if d.Saved != 0 || d.Counted > 0 {
 			r.report.Databases = append(r.report.Databases, d)
@@ -72,13 +74,13 @@ func (r *repairer) noteLogs() {
 
 func (r *repairer) noteHead() {
 	h := &r.head
-	if !h.spacesKnown {
+	if !h.Knows(tree.DBs) {
 		r.notes.add("head", Problem{
 			"databases", "which of them were swapped cannot be read: all are as if none was",
 			"if SWAPDB was ever used, restore a backup instead",
 		})
 	}
-	if !h.seedKnown {
+	if !h.Knows(tree.Seed) {
 		r.report.Renewed = append(r.report.Renewed, "the key of the hash was lost and drawn anew: a SCAN under way begins again")
 	}
 }

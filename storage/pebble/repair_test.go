@@ -76,7 +76,7 @@ func (h *past) gaps(t testing.TB) (entries, values []gap, seed layout.Seed) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return entries, values, s.head.seed
+	return entries, values, s.head.Seed
 }
 
 // Ensure that every session that damage did not touch is in the repaired store as it was,
@@ -437,7 +437,7 @@ func TestRepair_Head(t *testing.T) {
 	t.Parallel()
 	h := soundPast(t)
 	h.raw(t, func(b *pebbledb.Batch) error {
-		return errors.Join(writeSpaces(b, nil, layout.PhysicalDBs(nil).Swap(0, 1)), b.Set(layout.KeyClock, binary.BigEndian.AppendUint64(nil, 123_456), nil))
+		return errors.Join(b.Set(layout.Numbered(layout.KeyPhysicalDB, 0), []byte{0, 1}, nil), b.Set(layout.Numbered(layout.KeyPhysicalDB, 1), []byte{0, 0}, nil), b.Set(layout.KeyClock, binary.BigEndian.AppendUint64(nil, 123_456), nil))
 	})
 	s := h.open(t)
 	old := s.head
@@ -457,14 +457,14 @@ func TestRepair_Head(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closeTest(t, e)
-	if e.seed != old.seed {
+	if e.seed != old.Seed {
 		t.Error("the seed changed")
 	}
 	if e.Seen() < 123_456 {
 		t.Errorf("the clock stood at %d, want 123456", e.Seen())
 	}
-	if last := e.revisions.Load(); last <= old.revision || old.revision == 0 {
-		t.Errorf("revisions go on from %d, those up to %d were in use", last, old.revision)
+	if last := e.revisions.Load(); last <= old.Revision || old.Revision == 0 {
+		t.Errorf("revisions go on from %d, those up to %d were in use", last, old.Revision)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
+	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 )
 
 // Problem is one thing that is wrong with a store. It names no session: a record appears by
@@ -89,15 +91,15 @@ func openSalvage(dir string, files vfs.FS, progress func(bytes int)) (_ *salvage
 			err = errors.Join(err, s.close())
 		}
 	}()
-	silent := slog.New(slog.DiscardHandler)
-	s.pebble = Options{
-		CacheBytes: salvageCache,
-		Logger:     silent,
-	}.withDefaults().pebble(s.view, nil, func(err error) { panic(err) })
+	s.pebble = tree.Options(tree.Config{
+		FS: s.view, CacheBytes: salvageCache, MemTableBytes: salvageCache / 4, Logger: slog.New(slog.DiscardHandler),
+		Fatal: func(err error) { panic(err) },
+	})
 	if err := s.inspect(); err != nil {
 		return nil, err
 	}
 	s.pebble.DisableAutomaticCompactions = true
+	s.pebble.L0StopWritesThreshold = math.MaxInt32 // what comes from the log is never merged
 	s.pebble.DisableTableStats = true
 	s.pebble.DisableConsistencyCheck = true
 	s.pebble.EventListener = &pebbledb.EventListener{
@@ -209,5 +211,5 @@ func (s *salvage) tableBytes() (sum int64) {
 
 // positionText names a place in reports: the database and the position in it.
 func (h *head) positionText(p layout.HashSlot) string {
-	return fmt.Sprintf("database %d at %012x", h.spaces.Logical(p.PhysicalDB()), p.Hash())
+	return fmt.Sprintf("database %d at %012x", h.DBs.Logical(p.PhysicalDB()), p.Hash())
 }

@@ -1,13 +1,14 @@
 package pebble
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
 	"github.com/sessiond/sessiond/storage/pebble/internal/mmap"
+	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -28,17 +29,17 @@ type salvagedLog struct {
 // new deadline meets the old value.
 func (s *salvage) followLog() error {
 	config := wal.Config{FS: logFS{FS: s.files, readOnly: true}, Dir: s.dir, Segments: wal.MaxSegments, Boot: mmap.Boot()}
-	r := s.recovery()
-	found, err := wal.Inspect(config, s.head.followed, r.repeat)
+	r := s.replay()
+	found, err := wal.Inspect(config, s.head.Followed, r.Frame)
 	switch {
 	case err == nil:
 		s.log.bytes = int64(found.End - found.From)
 	case errors.Is(err, wal.ErrDamaged), errors.Is(err, wal.ErrMissing), errors.Is(err, fs.ErrNotExist), isUnreadable(err):
 		s.log.damage = logProblem(err)
-		r = s.recovery()
-		s.log.gaps, err = wal.Salvage(config, s.head.followed, func(f wal.Frame) error {
+		r = s.replay()
+		s.log.gaps, err = wal.Salvage(config, s.head.Followed, func(f wal.Frame) error {
 			s.log.bytes += int64(wal.HeaderSize + len(f.Payload))
-			return r.repeat(f)
+			return r.Frame(f)
 		})
 		if err != nil && !errors.Is(err, wal.ErrMissing) && !isUnreadable(err) {
 			return err
@@ -48,21 +49,20 @@ func (s *salvage) followLog() error {
 	default:
 		return logProblem(err)
 	}
-	s.log.changes = r.changes
-	e := r.e
-	w := newTreeWriter(context.Background(), e)
-	w.patch = true
-	if err := w.finish(w.write(r.g)); err != nil {
+	s.log.changes = r.Changes
+	w := tree.NewWriter(s.db)
+	w.Patch = true
+	if err := w.Finish(w.Write(r.Memory.Now())); err != nil {
 		return err
 	}
 	h := &s.head
-	if w.earliest != ttl.Never {
-		h.fence = min(h.fence, w.earliest)
-	}
-	h.spaces, h.counts = e.databases.spaces, e.counters.of
-	all := h.followedKnown && s.log.damage == nil
+	all := h.Knows(tree.Followed) && s.log.damage == nil
 	h.countsKnown, h.revisionKnown = h.countsKnown && all, h.revisionKnown && all
-	h.seen, h.revision = e.Seen(), e.revisions.Load()
+	fence := h.Fence
+	h.Mark = r.Mark
+	if h.Fence = fence; w.Earliest() != ttl.Never {
+		h.Fence = min(fence, w.Earliest())
+	}
 	return nil
 }
 
@@ -72,14 +72,10 @@ func isUnreadable(err error) bool {
 	return errors.As(err, &path) && !errors.Is(err, fs.ErrPermission)
 }
 
-// recovery returns what makes changes in the memory of who reads, beginning with the head of the
-// store.
-func (s *salvage) recovery() *recovery {
-	e := s.engine()
-	h := &s.head
-	e.databases.spaces = maps.Clone(h.spaces)
-	e.counters.of = maps.Clone(h.counts)
-	e.index.seen.Store(int64(h.seen))
-	e.revisions.Store(h.revision)
-	return newRecovery(e)
+// replay returns what makes the changes of the log again, beginning with the mark of the store. The
+// mark is a copy: a log that turns out to be damaged is read once more.
+func (s *salvage) replay() *tree.Replay {
+	mark := s.head.Mark
+	mark.Counts = maps.Clone(mark.Counts)
+	return &tree.Replay{Mark: mark, Memory: dirty.NewMemory()}
 }

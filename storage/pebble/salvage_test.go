@@ -152,7 +152,11 @@ func openStill(t testing.TB, fs vfs.FS, m *mapped) *Engine {
 		t.Fatal(err)
 	}
 	config := opts.logConfig(testDir)
-	if err := errors.Join(e.load(config), e.openLog(config)); err != nil {
+	mark, err := e.load(config, nil)
+	if err == nil {
+		err = e.openLog(config, mark)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	return e

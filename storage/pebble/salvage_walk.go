@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 )
 
 // found is what can be read of one record. It is valid only inside the function it was
@@ -126,7 +127,7 @@ func (f *found) judge(h *head) state {
 		return valueLost
 	case !f.hasValue:
 		return noValue
-	case h.seedKnown && h.seed.Hash(f.name) != f.place.Hash():
+	case h.Knows(tree.Seed) && h.Seed.Hash(f.name) != f.place.Hash():
 		return misplaced
 	case int(f.entry.Size) != len(f.value):
 		return resized

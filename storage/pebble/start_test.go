@@ -36,7 +36,7 @@ func TestOpen_FailedStart(t *testing.T) {
 			want:   layout.ErrDamaged, words: manifest + " ends too early, or is an older one",
 		},
 		{
-			name: "no seed", want: layout.ErrDamaged, words: "no seed",
+			name: "no seed", want: layout.ErrDamaged, words: "seed is missing",
 			damage: func(h *past) { h.raw(t, func(b *pebbledb.Batch) error { return b.Delete(layout.KeySeed, nil) }) },
 		},
 		{

@@ -308,8 +308,8 @@ func (s *stepper) checkpoint() {
 	})
 	s.run("more", func() error { return s.put(3, 3, 500) })
 	s.run("checkpoint: write", func() error {
-		w := newTreeWriter(context.Background(), s.e)
-		return w.finish(w.write(s.e.memory.Load().Frozen()))
+		w := s.e.treeWriter(context.Background(), false)
+		return w.Finish(w.Write(s.e.memory.Load().Frozen()))
 	})
 	s.run("checkpoint: flush", func() error { return s.e.flushTree(context.Background(), true) })
 	raiseTo(&s.settled, s.acknowledged.Load()) // a table begins when the log is synced

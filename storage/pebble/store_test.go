@@ -15,6 +15,7 @@ import (
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
+	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -149,8 +150,8 @@ func tryBring(t testing.TB, e *Engine) (err error) {
 // short.
 func spill(t testing.TB, e *Engine) {
 	t.Helper()
-	w := newTreeWriter(context.Background(), e)
-	if err := errors.Join(w.finish(w.write(e.memory.Load().Now())), e.db.Flush()); err != nil {
+	w := e.treeWriter(context.Background(), false)
+	if err := errors.Join(w.Finish(w.Write(e.memory.Load().Now())), e.db.Flush()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -185,7 +186,7 @@ func checkStore(t testing.TB, e *Engine) (stale int) {
 				t.Errorf("%q: %v", key, err)
 			}
 			p, name, _ := layout.SplitRecordKey([]byte(key), layout.PrefixHeader)
-			counts[p.PhysicalDB()] = sum(counts[p.PhysicalDB()], layout.CountOf(true, x))
+			counts[p.PhysicalDB()] = tree.Sum(counts[p.PhysicalDB()], layout.CountOf(true, x))
 			if v, ok := keys[string(layout.PrefixValue)+key[1:]]; !ok || len(v) != int(x.Size) {
 				t.Errorf("%q has a value of %d bytes, want %d", name, len(v), x.Size)
 			}

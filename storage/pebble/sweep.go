@@ -62,7 +62,7 @@ func (e *Engine) Swept() int64 { return e.index.swept.Load() }
 func (x *index) notice(due ttl.Instant) {
 	for {
 		old := x.ahead.Load()
-		lower := int64(earlier(ttl.Instant(old), due))
+		lower := int64(ttl.Earlier(ttl.Instant(old), due))
 		if lower == old || x.ahead.CompareAndSwap(old, lower) {
 			return
 		}
@@ -72,7 +72,7 @@ func (x *index) notice(due ttl.Instant) {
 // lower is told that an entry came to the tree; Never is none.
 func (x *index) lower(due ttl.Instant) {
 	x.mu.Lock()
-	x.low = earlier(x.low, due)
+	x.low = ttl.Earlier(x.low, due)
 	x.mu.Unlock()
 	x.notice(due)
 }
@@ -196,12 +196,4 @@ func (e *Engine) passStripes() {
 		//lint:ignore SA2001 the point is to have waited
 		e.stripes[i].Unlock()
 	}
-}
-
-// earlier returns the lower of two instants, where Never stands for none.
-func earlier(a, b ttl.Instant) ttl.Instant {
-	if a == ttl.Never || (b != ttl.Never && b < a) {
-		return b
-	}
-	return a
 }

@@ -159,7 +159,7 @@ func (e *Engine) firstFiling(memory *dirty.Memory) (first ttl.Instant) {
 			s, _ := memory.Recent(p, name)
 			e.commits.Unlock()
 			if s.Indexed == f.Due && !s.Gone {
-				first = earlier(first, ttl.Instant(f.Due))
+				first = ttl.Earlier(first, ttl.Instant(f.Due))
 				break
 			}
 			g.Filings.Drop(f) // the record has moved on

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
+	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -246,7 +247,7 @@ func TestEngine_Failure_PebbleGivesUp(t *testing.T) {
 	b := put(t, e, "a", "1", ttl.Never)
 	wentOn := make(chan struct{})
 	go func() {
-		pebbleLogger{e.logger, e.halt}.Fatalf("tables %d and %d overlap", 1, 2)
+		tree.Options(tree.Config{Logger: e.logger, Fatal: e.halt}).Logger.Fatalf("tables %d and %d overlap", 1, 2)
 		close(wentOn)
 	}()
 	if err := <-told; !errors.Is(err, storage.ErrFailed) || !strings.Contains(err.Error(), "tables 1 and 2 overlap") {

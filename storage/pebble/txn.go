@@ -8,6 +8,7 @@ import (
 
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -249,7 +250,7 @@ func (tx *txn) Len(db int) (storage.Count, error) {
 	}
 	for i := range tx.cells {
 		if c := &tx.cells[i]; c.changed && c.place.PhysicalDB() == space {
-			count = sum(count, c.difference())
+			count = tree.Sum(count, c.difference())
 		}
 	}
 	return count, err

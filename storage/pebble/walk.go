@@ -11,6 +11,7 @@ import (
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
+	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 )
 
 // walker goes along the records of a space in the order of their positions: those of the tree, with
@@ -156,7 +157,7 @@ func (w *walker) next() (p layout.HashSlot, name []byte, x layout.Header, ok boo
 			w.it.Next()
 		}
 		if !above.State.Gone {
-			return layout.HashSlot(above.Place), above.Name, entryOf(above.State), true, nil
+			return layout.HashSlot(above.Place), above.Name, tree.HeaderOf(above.State), true, nil
 		}
 	}
 	b, err := w.it.ValueAndErr()
@@ -217,7 +218,7 @@ func (tx *txn) layer(space uint16) layer {
 		}
 		s := dirty.State{Gone: true}
 		if c.exists {
-			s = stateOf(c.now)
+			s = tree.StateOf(c.now)
 		}
 		l.records = append(l.records, dirty.Record{Place: uint64(c.place), Name: bytes.Clone(c.name), State: s})
 	}

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package pebble
+package tree
 
 // tableFiles returns the largest number: these systems have no limit.
 func tableFiles() int { return maxTableFiles }
