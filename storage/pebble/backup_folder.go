@@ -13,12 +13,11 @@ import (
 
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/progress"
 )
 
 // ErrIncomplete is returned by Restore if the folder holds no complete backup.
 var ErrIncomplete = errors.New("no complete backup")
-
-const receiptName, newReceiptName = "BACKUP", "BACKUP.new"
 
 // backupFolder is a folder for a backup.
 type backupFolder struct {
@@ -35,11 +34,11 @@ func openBackup(files vfs.FS, dir string) (*backupFolder, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	ours := slices.Contains(names, receiptName)
+	ours := slices.Contains(names, layout.ReceiptName)
 	for _, name := range names {
 		_, err := dataNumber(name)
 		data := err == nil && ours
-		if !data && name != receiptName && name != newReceiptName && !layout.IsInnocent(name) {
+		if !data && name != layout.ReceiptName && name != layout.NewReceiptName && !layout.IsInnocent(name) {
 			return nil, fmt.Errorf("%w, %q for instance: choose an empty folder or that of an earlier backup", folder.ErrForeign, name)
 		}
 		if err := recogniseBackup(files, files.PathJoin(dir, name), name); err != nil {
@@ -55,10 +54,10 @@ func openBackup(files vfs.FS, dir string) (*backupFolder, error) {
 // readBackup reads the receipt in the folder dir.
 func readBackup(files vfs.FS, dir string) (*backupFolder, error) {
 	b := &backupFolder{fs: files, dir: dir}
-	if err := recogniseBackup(files, b.path(receiptName), receiptName); err != nil {
+	if err := recogniseBackup(files, b.path(layout.ReceiptName), layout.ReceiptName); err != nil {
 		return nil, err
 	}
-	text, err := folder.ReadFile(files, b.path(receiptName))
+	text, err := folder.ReadFile(files, b.path(layout.ReceiptName))
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +116,7 @@ func (b *backupFolder) sweep() error {
 
 // fill brings the files of stage into the folder of the next copy, makes them durable and
 // lists them in v. M is told of each file. It returns how many bytes it had to write.
-func (b *backupFolder) fill(ctx context.Context, stage string, v *receipt, m *meter) (copied int64, err error) {
+func (b *backupFolder) fill(ctx context.Context, stage string, v *receipt, m *progress.Meter) (copied int64, err error) {
 	names, err := b.fs.List(stage)
 	if err != nil {
 		return 0, err
@@ -131,7 +130,7 @@ func (b *backupFolder) fill(ctx context.Context, stage string, v *receipt, m *me
 		}
 		total += staged[i].size
 	}
-	m.begin(total)
+	m.Begin(total)
 	for _, f := range staged {
 		n, err := b.take(ctx, stage, f, v.store, m)
 		if err != nil {
@@ -140,7 +139,7 @@ func (b *backupFolder) fill(ctx context.Context, stage string, v *receipt, m *me
 		copied += n
 		v.files = append(v.files, f)
 	}
-	m.end()
+	m.End()
 	return copied, folder.Sync(b.fs, b.path(b.next))
 }
 
@@ -154,10 +153,10 @@ func (b *backupFolder) describe(path string) (backupFile, error) {
 
 // take brings one file of stage into the folder of the next copy in the cheapest way there
 // is. It returns how many bytes of it had to be written.
-func (b *backupFolder) take(ctx context.Context, stage string, f backupFile, store uint64, m *meter) (copied int64, err error) {
+func (b *backupFolder) take(ctx context.Context, stage string, f backupFile, store uint64, m *progress.Meter) (copied int64, err error) {
 	from, to := b.fs.PathJoin(stage, f.name), b.path(b.next, f.name)
 	if b.fs.Rename(from, to) == nil { // what is in the stage is durable
-		m.add(int(f.size))
+		m.Add(int(f.size))
 		if immutable(f.name) { // and this a link
 			return 0, nil
 		}
@@ -165,7 +164,7 @@ func (b *backupFolder) take(ctx context.Context, stage string, f backupFile, sto
 	}
 	// It is another file system, where the copy before may have the table.
 	if b.has(f, store) && b.fs.Link(b.path(b.now.data, f.name), to) == nil {
-		m.add(int(f.size))
+		m.Add(int(f.size))
 		return 0, nil
 	}
 	return f.size, copyFile(ctx, b.fs, from, to, f.size, m)
@@ -192,10 +191,10 @@ func (b *backupFolder) publish(v receipt) error {
 }
 
 func (b *backupFolder) write(v receipt) error {
-	if err := folder.WriteFile(b.fs, b.path(newReceiptName), v.encode()); err != nil {
+	if err := folder.WriteFile(b.fs, b.path(layout.NewReceiptName), v.encode()); err != nil {
 		return err
 	}
-	if err := b.fs.Rename(b.path(newReceiptName), b.path(receiptName)); err != nil {
+	if err := b.fs.Rename(b.path(layout.NewReceiptName), b.path(layout.ReceiptName)); err != nil {
 		return err
 	}
 	return folder.Sync(b.fs, b.dir)
@@ -238,7 +237,7 @@ func recogniseBackup(files vfs.FS, path, name string) error {
 	if _, err := dataNumber(name); err == nil != info.IsDir() || err != nil && !info.Mode().IsRegular() {
 		return folder.StrangeError(path, info.Mode())
 	}
-	if name != newReceiptName {
+	if name != layout.NewReceiptName {
 		return nil // it is read, or removed with a look at what is in it
 	}
 	text, err := folder.ReadFile(files, path)
@@ -254,7 +253,7 @@ func immutable(name string) bool { return filepath.Ext(name) == ".sst" }
 
 // copyFile copies the first size bytes of a file, makes the copy durable and tells m, or returns
 // ctx's error.
-func copyFile(ctx context.Context, files vfs.FS, from, to string, size int64, m *meter) error {
+func copyFile(ctx context.Context, files vfs.FS, from, to string, size int64, m *progress.Meter) error {
 	in, err := files.Open(from, vfs.SequentialReadsOption)
 	if err != nil {
 		return err
@@ -264,34 +263,9 @@ func copyFile(ctx context.Context, files vfs.FS, from, to string, size int64, m 
 	if err != nil {
 		return err
 	}
-	_, err = io.CopyBuffer(out, meteredReader{cancelReader{ctx, io.LimitReader(in, size)}, m}, make([]byte, 1<<20))
+	_, err = io.CopyBuffer(out, progress.Reader{Context: ctx, From: io.LimitReader(in, size), Meter: m}, make([]byte, 1<<20))
 	if err == nil {
 		err = out.Sync()
 	}
 	return errors.Join(err, out.Close())
-}
-
-// cancelReader reads until ctx ends.
-type cancelReader struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r cancelReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.Reader.Read(p)
-}
-
-// meteredReader tells what was read.
-type meteredReader struct {
-	io.Reader
-	meter *meter
-}
-
-func (r meteredReader) Read(p []byte) (int, error) {
-	n, err := r.Reader.Read(p)
-	r.meter.add(n)
-	return n, err
 }

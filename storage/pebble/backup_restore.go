@@ -10,6 +10,7 @@ import (
 
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/progress"
 )
 
 // RestoreOptions changes how Restore works. The zero value is ready to use.
@@ -18,7 +19,7 @@ type RestoreOptions struct {
 	// by Check. Nil means nobody.
 	Progress func(done, total int64)
 
-	fs vfs.FS // nil means the operating system's
+	FS vfs.FS // nil means the operating system's
 }
 
 // Restore makes a store in the folder dir, which must be absent or empty, out of the backup
@@ -29,8 +30,8 @@ type RestoreOptions struct {
 // It returns ErrForeign if dir holds something, ErrIncomplete if from has no backup or only
 // a part of one, and ErrDamaged if it is not what was written.
 func Restore(ctx context.Context, from, dir string, opts RestoreOptions) (BackupReport, error) {
-	if opts.fs == nil {
-		opts.fs = folder.SystemFS
+	if opts.FS == nil {
+		opts.FS = folder.SystemFS
 	}
 	b, err := restore(ctx, from, dir, opts)
 	if err != nil {
@@ -40,7 +41,7 @@ func Restore(ctx context.Context, from, dir string, opts RestoreOptions) (Backup
 }
 
 func restore(ctx context.Context, from, dir string, opts RestoreOptions) (BackupReport, error) {
-	files := opts.fs
+	files := opts.FS
 	if files == folder.SystemFS {
 		var err error
 		if from, err = folder.Resolve(from); err != nil {
@@ -68,10 +69,10 @@ func restore(ctx context.Context, from, dir string, opts RestoreOptions) (Backup
 		return BackupReport{}, err
 	}
 	b := source.now.report()
-	m := meter{report: opts.Progress}
-	m.begin(b.Bytes)
+	m := progress.Meter{Report: opts.Progress}
+	m.Begin(b.Bytes)
 	if b.Copied, err = source.copyTo(ctx, whole, &m); err == nil {
-		m.end()
+		m.End()
 		b.Records, err = checkCopy(ctx, whole, opts)
 	}
 	if err != nil {
@@ -82,11 +83,11 @@ func restore(ctx context.Context, from, dir string, opts RestoreOptions) (Backup
 
 // copyTo brings the files of the copy into the empty folder dir. It returns how many bytes
 // it had to write. The files are durable then; the folder need not be.
-func (b *backupFolder) copyTo(ctx context.Context, dir string, m *meter) (copied int64, err error) {
+func (b *backupFolder) copyTo(ctx context.Context, dir string, m *progress.Meter) (copied int64, err error) {
 	for _, f := range b.now.files {
 		from, to := b.path(b.now.data, f.name), b.fs.PathJoin(dir, f.name)
 		if immutable(f.name) && b.fs.Link(from, to) == nil {
-			m.add(int(f.size))
+			m.Add(int(f.size))
 			continue
 		}
 		if err := copyFile(ctx, b.fs, from, to, f.size, m); err != nil {
@@ -100,7 +101,7 @@ func (b *backupFolder) copyTo(ctx context.Context, dir string, m *meter) (copied
 // checkCopy reads the whole store in dir and returns the sizes of its databases, if it is in
 // order.
 func checkCopy(ctx context.Context, dir string, opts RestoreOptions) (map[int]int64, error) {
-	report, err := Check(ctx, dir, CheckOptions{Progress: opts.Progress, fs: opts.fs})
+	report, err := Check(ctx, dir, CheckOptions{Progress: opts.Progress, FS: opts.FS})
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ const testBackup = "backups/sessions"
 
 func backUp(t testing.TB, e *Engine, dir string) BackupReport {
 	t.Helper()
-	b, err := e.Backup(context.Background(), dir, BackupOptions{})
+	b, err := Backup(context.Background(), e, dir, BackupOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func backUp(t testing.TB, e *Engine, dir string) BackupReport {
 
 func restoredOptions(fs vfs.FS) Options {
 	return Options{
-		fs: fs, CacheBytes: 1 << 20, memTableSize: 256 << 10, Clock: ttl.NewManual(1),
+		FS: fs, CacheBytes: 1 << 20, memTableSize: 256 << 10, Clock: ttl.NewManual(1),
 		Logger:    slog.New(slog.NewTextHandler(io.Discard, nil)),
 		OnFailure: func(err error) { panic(err) },
 	}
@@ -52,7 +52,7 @@ func openRestored(t testing.TB, fs vfs.FS) *Engine {
 	if err := fs.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Restore(context.Background(), testBackup, dir, RestoreOptions{fs: fs}); err != nil {
+	if _, err := Restore(context.Background(), testBackup, dir, RestoreOptions{FS: fs}); err != nil {
 		t.Fatal(err)
 	}
 	e, err := Open(dir, restoredOptions(fs))
@@ -339,7 +339,7 @@ func TestEngine_Backup_Crash(t *testing.T) {
 			if rec, _ := get(t, store, "k"); string(rec.Value) != value {
 				t.Fatalf("step %d: the store has %q, want %q", step, rec.Value, value)
 			}
-			_, err := Restore(context.Background(), testBackup, "restored", RestoreOptions{fs: left})
+			_, err := Restore(context.Background(), testBackup, "restored", RestoreOptions{FS: left})
 			if err == nil {
 				copied, err := Open("restored", restoredOptions(left))
 				if err != nil {
@@ -387,7 +387,7 @@ func TestRestore_Crash(t *testing.T) {
 	ctx := context.Background()
 	done := false
 	crashes(mem, hook, func() {
-		if _, err := Restore(ctx, testBackup, "restored", RestoreOptions{fs: fs}); err != nil {
+		if _, err := Restore(ctx, testBackup, "restored", RestoreOptions{FS: fs}); err != nil {
 			t.Fatal(err)
 		}
 	}, func(step int, left *vfs.MemFS) {
@@ -414,7 +414,7 @@ func TestRestore_Crash(t *testing.T) {
 // openRestoredAgain is openRestored on what an interrupted Restore has left.
 func openRestoredAgain(t *testing.T, step int, left vfs.FS) *Engine {
 	t.Helper()
-	if _, err := Restore(context.Background(), testBackup, "restored", RestoreOptions{fs: left}); err != nil {
+	if _, err := Restore(context.Background(), testBackup, "restored", RestoreOptions{FS: left}); err != nil {
 		t.Fatalf("step %d: %v", step, err)
 	}
 	e, err := Open("restored", restoredOptions(left))
@@ -544,7 +544,7 @@ func TestEngine_Backup_Interrupted(t *testing.T) {
 		backUp(t, e, testBackup)
 		fill(t, e, "new ", 'n')
 		begun.Store(true)
-		if _, err := e.Backup(ctx, testBackup, BackupOptions{}); !errors.Is(err, tt.want) {
+		if _, err := Backup(ctx, e, testBackup, BackupOptions{}); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", name, err, tt.want)
 		}
 		begun.Store(false)
@@ -588,7 +588,7 @@ func TestEngine_Backup_Refused(t *testing.T) {
 		{testDir, folder.ErrForeign}, {testDir + "/elsewhere", folder.ErrForeign}, {testDir + "/backup/deeper", folder.ErrForeign},
 	}
 	for _, tt := range tests {
-		if _, err := e.Backup(context.Background(), tt.dir, BackupOptions{}); err == nil || tt.want != nil && !errors.Is(err, tt.want) {
+		if _, err := Backup(context.Background(), e, tt.dir, BackupOptions{}); err == nil || tt.want != nil && !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.dir, err, tt.want)
 		}
 	}
@@ -642,7 +642,7 @@ func TestRestore_Refused(t *testing.T) {
 		if err := tt.spoil(fs); err != nil {
 			t.Fatal(name, err)
 		}
-		b, err := Restore(context.Background(), testBackup, "restored", RestoreOptions{fs: fs})
+		b, err := Restore(context.Background(), testBackup, "restored", RestoreOptions{FS: fs})
 		if !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", name, err, tt.want)
 		}
@@ -680,7 +680,7 @@ func TestEngine_Backup_Records(t *testing.T) {
 		t.Errorf("backup %+v, want records %v", b, want)
 	}
 	closeTest(t, e)
-	r, err := Restore(context.Background(), testBackup, "restored", RestoreOptions{fs: fs})
+	r, err := Restore(context.Background(), testBackup, "restored", RestoreOptions{FS: fs})
 	if err != nil || !maps.Equal(r.Records, b.Records) || r.Made != b.Made {
 		t.Errorf("restored %+v, %v, want %+v", r, err, b)
 	}

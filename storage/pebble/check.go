@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/progress"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -21,7 +22,7 @@ type CheckOptions struct {
 	// Nil means nobody.
 	Progress func(done, total int64)
 
-	fs           vfs.FS // nil means the operating system's
+	FS           vfs.FS // nil means the operating system's
 	mostExpected int    // bounds indexCheck.expected; zero means 64 MiB of them
 }
 
@@ -57,7 +58,7 @@ type DatabaseSessions struct {
 // size.
 func Check(ctx context.Context, dir string, opts CheckOptions) (CheckReport, error) {
 	c := checker{opts: opts, notes: notes{}}
-	err := c.checkAny(ctx, dir)
+	err := c.check(ctx, dir)
 	if errors.Is(err, ErrManifest) {
 		c.notes.add("manifest", Problem{"list of tables", err.Error(), adviceManifest})
 		err = nil
@@ -66,32 +67,28 @@ func Check(ctx context.Context, dir string, opts CheckOptions) (CheckReport, err
 		return CheckReport{}, fmt.Errorf("check store %s: %w", dir, err)
 	}
 	c.report.Problems, c.report.Damage = c.notes.list()
-	for i := range c.report.Problems {
-		c.report.Problems[i].Advice = cmp.Or(c.advice, c.report.Problems[i].Advice)
-	}
 	return c.report, nil
 }
 
 type checker struct {
 	*salvage
 	opts   CheckOptions
-	meter  meter
+	meter  progress.Meter
 	report CheckReport
 	notes  notes
-	advice string // in place of that of each problem, if it is not empty
 
 	sizes    map[uint16]storage.Count // of the spaces, as counted
 	complete bool                     // sizes lack nothing
 }
 
 func (c *checker) check(ctx context.Context, dir string) (err error) {
-	c.meter.report = c.opts.Progress
-	if c.salvage, err = openSalvage(dir, c.opts.fs, c.meter.add); err != nil {
+	c.meter.Report = c.opts.Progress
+	if c.salvage, err = openSalvage(dir, c.opts.FS, c.meter.Add); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
 	// Every table is read twice: block by block, and record by record.
-	c.meter.begin(2 * c.tableBytes())
+	c.meter.Begin(2 * c.tableBytes())
 	if err := c.checkTables(ctx); err != nil {
 		return err
 	}
@@ -107,7 +104,7 @@ func (c *checker) check(ctx context.Context, dir string) (err error) {
 	}
 	c.checkCounts()
 	c.summarise()
-	c.meter.end()
+	c.meter.End()
 	return nil
 }
 
@@ -181,25 +178,4 @@ func (n notes) list() (all []Problem, count int) {
 		}
 	}
 	return all, count
-}
-
-// meter adds up what is read and passes it on.
-type meter struct {
-	report      func(done, total int64)
-	done, total int64
-}
-
-func (m *meter) begin(total int64) { m.done, m.total = 0, max(total, 1) }
-
-func (m *meter) add(bytes int) {
-	if m.report != nil && m.total > 0 {
-		m.done = min(m.done+int64(bytes), m.total)
-		m.report(m.done, m.total)
-	}
-}
-
-func (m *meter) end() {
-	if m.report != nil {
-		m.report(m.total, m.total)
-	}
 }

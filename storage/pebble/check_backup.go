@@ -12,51 +12,56 @@ import (
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
+	"github.com/sessiond/sessiond/storage/pebble/internal/progress"
 )
-
-// checkAny checks the store in dir, or the backup.
-func (c *checker) checkAny(ctx context.Context, dir string) error {
-	files, err := c.opts.fs, error(nil)
-	if files == nil {
-		files = folder.SystemFS
-		if dir, err = folder.Resolve(dir); err != nil {
-			return err
-		}
-	}
-	names, err := files.List(dir)
-	if err != nil || !slices.Contains(names, receiptName) {
-		return c.check(ctx, dir)
-	}
-	err = c.checkBackup(ctx, files, dir)
-	var damage *fileDamage
-	switch {
-	case errors.As(err, &damage):
-		c.notes.add("backup", Problem{damage.File, damage.What, adviceBackup})
-	case errors.Is(err, errReceipt):
-		c.notes.add("backup", Problem{receiptName, "is damaged: nobody knows what the backup consists of", adviceBackup})
-	default:
-		return err
-	}
-	return nil
-}
 
 const adviceBackup = "make another backup"
 
-// checkBackup compares the copy in the backup folder dir with its receipt, and then reads it as a
-// store.
-func (c *checker) checkBackup(ctx context.Context, files vfs.FS, dir string) error {
+// CheckAny is Check for the folder of a store or of a backup. The copy in a backup is compared with its
+// receipt, and then read as a store.
+func CheckAny(ctx context.Context, dir string, opts CheckOptions) (CheckReport, error) {
+	files, err := opts.FS, error(nil)
+	if files == nil {
+		files = folder.SystemFS
+		if dir, err = folder.Resolve(dir); err != nil {
+			return CheckReport{}, err
+		}
+	}
+	names, err := files.List(dir)
+	if err != nil || !slices.Contains(names, layout.ReceiptName) {
+		return Check(ctx, dir, opts)
+	}
+	report, err := checkBackup(ctx, files, dir, opts)
+	var damage *fileDamage
+	switch {
+	case errors.As(err, &damage):
+		report, err = CheckReport{Damage: 1, Problems: []Problem{{Where: damage.File, What: damage.What}}}, nil
+	case errors.Is(err, errReceipt):
+		what := "is damaged: nobody knows what the backup consists of"
+		report, err = CheckReport{Damage: 1, Problems: []Problem{{Where: layout.ReceiptName, What: what}}}, nil
+	case err != nil:
+		return CheckReport{}, fmt.Errorf("check backup %s: %w", dir, err)
+	}
+	for i := range report.Problems {
+		report.Problems[i].Advice = adviceBackup
+	}
+	return report, nil
+}
+
+func checkBackup(ctx context.Context, files vfs.FS, dir string, opts CheckOptions) (CheckReport, error) {
 	b, err := readBackup(files, dir)
 	if err != nil {
-		return err
+		return CheckReport{}, err
 	}
 	if err = b.verify(); err == nil {
 		err = b.verifyManifest(ctx)
 	}
 	if err != nil {
-		return b.unlessReplaced(err)
+		return CheckReport{}, b.unlessReplaced(err)
 	}
-	c.report.Made, c.advice = b.now.made, adviceBackup
-	return b.unlessReplaced(c.check(ctx, b.path(b.now.data)))
+	report, err := Check(ctx, b.path(b.now.data), opts)
+	report.Made = b.now.made
+	return report, b.unlessReplaced(err)
 }
 
 // verifyManifest reads the MANIFEST, of which a backup holds nothing but what is valid. In a store
@@ -70,7 +75,7 @@ func (b *backupFolder) verifyManifest(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		end, _, err := pebblefile.ReadManifest(cancelReader{ctx, f}, nil)
+		end, _, err := pebblefile.ReadManifest(progress.Reader{Context: ctx, From: f}, nil)
 		if err := errors.Join(err, f.Close()); err != nil {
 			return err
 		}
@@ -115,14 +120,14 @@ func openSource(files vfs.FS, dir string) (*backupFolder, error) {
 		what = "it is a file"
 	case err != nil:
 		return nil, err
-	case slices.Contains(names, receiptName):
+	case slices.Contains(names, layout.ReceiptName):
 		return readBackup(files, dir)
 	case slices.ContainsFunc(names, layout.MakesStore):
 		what = storeText(files, dir, names)
 	case !slices.ContainsFunc(names, func(name string) bool { return !layout.IsInnocent(name) }):
 		what = "the folder is empty"
 	default:
-		what = "the folder has no file " + receiptName
+		what = "the folder has no file " + layout.ReceiptName
 	}
 	return nil, fmt.Errorf("%w: %s; name the folder that sessiond backup or SAVE wrote", ErrIncomplete, what)
 }
@@ -144,14 +149,6 @@ func storeText(files vfs.FS, dir string, names []string) string {
 }
 
 func hasReceipt(files vfs.FS, dir string) bool {
-	_, err := files.Stat(files.PathJoin(dir, receiptName))
+	_, err := files.Stat(files.PathJoin(dir, layout.ReceiptName))
 	return err == nil
-}
-
-// noStore is the error of who finds no store in a folder that has these names.
-func noStore(names []string) error {
-	if slices.Contains(names, receiptName) {
-		return fmt.Errorf("%w, but a backup: sessiond restore makes a data folder of it", ErrNoStore)
-	}
-	return ErrNoStore
 }

@@ -29,7 +29,7 @@ func TestCheck_Backup(t *testing.T) {
 	}
 	var done, total int64
 	e.room.stuck.Store(true) // so that there is no checkpoint before, and the log of the copy has something in it
-	_, err := e.Backup(context.Background(), testBackup, BackupOptions{Progress: func(a, b int64) { done, total = a, b }})
+	_, err := Backup(context.Background(), e, testBackup, BackupOptions{Progress: func(a, b int64) { done, total = a, b }})
 	if err != nil || done != total || total < 80_000 {
 		t.Errorf("Backup: %v, %d of %d bytes", err, done, total)
 	}
@@ -41,7 +41,7 @@ func TestCheck_Backup(t *testing.T) {
 		t.Fatal(err)
 	}
 	slices.Sort(names)
-	check := func() (CheckReport, error) { return Check(context.Background(), testBackup, CheckOptions{fs: fs}) }
+	check := func() (CheckReport, error) { return CheckAny(context.Background(), testBackup, CheckOptions{FS: fs}) }
 
 	report, err := check()
 	if err != nil || report.Damage != 0 || report.Made != 77 || report.Tables == 0 || report.Changes != 300 ||
@@ -62,7 +62,7 @@ func TestCheck_Backup(t *testing.T) {
 		"a cut end":     func(b []byte) []byte { return b[:len(b)-1] },
 		"no file":       func([]byte) []byte { return nil },
 	}
-	files := []string{path.Join(testBackup, receiptName)}
+	files := []string{path.Join(testBackup, layout.ReceiptName)}
 	for _, name := range names {
 		if layout.KindOf(name) == layout.ContentFile && !strings.HasPrefix(name, "OPTIONS") || strings.HasPrefix(name, "MANIFEST") {
 			files = append(files, path.Join(data, name))
@@ -75,7 +75,7 @@ func TestCheck_Backup(t *testing.T) {
 		}
 		for what, damage := range damages {
 			switch {
-			case what == "no file" && path.Base(name) == receiptName:
+			case what == "no file" && path.Base(name) == layout.ReceiptName:
 				continue // without it there is no backup
 			case what != "no file" && len(whole) == 0:
 				continue // a log of Pebble's, which has nothing in it
@@ -90,7 +90,7 @@ func TestCheck_Backup(t *testing.T) {
 			if err := errors.Join(err, checkErr); err != nil || report.Damage == 0 || !strings.Contains(fmt.Sprint(report.Problems), path.Base(name)) {
 				t.Errorf("%s in %s: %+v, %v", what, name, report, err)
 			}
-			_, err = Restore(context.Background(), testBackup, "restored", RestoreOptions{fs: fs})
+			_, err = Restore(context.Background(), testBackup, "restored", RestoreOptions{FS: fs})
 			if !errors.Is(err, layout.ErrDamaged) && !errors.Is(err, ErrIncomplete) && !errors.Is(err, errReceipt) || !strings.Contains(err.Error(), path.Base(name)) {
 				t.Errorf("%s in %s: Restore: %v", what, name, err)
 			}

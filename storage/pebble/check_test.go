@@ -17,7 +17,7 @@ import (
 
 func (h *past) check(t testing.TB) CheckReport {
 	t.Helper()
-	report, err := Check(context.Background(), testDir, CheckOptions{fs: h.fs})
+	report, err := Check(context.Background(), testDir, CheckOptions{FS: h.fs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func TestCheck_Sound(t *testing.T) {
 	t.Parallel()
 	h := soundPast(t)
 	var done, total int64
-	report, err := Check(context.Background(), testDir, CheckOptions{fs: h.fs, Progress: func(d, of int64) {
+	report, err := Check(context.Background(), testDir, CheckOptions{FS: h.fs, Progress: func(d, of int64) {
 		if d < done || d > of {
 			t.Errorf("%d of %d bytes after %d", d, of, done)
 		}
@@ -246,7 +246,7 @@ func TestCheck_IndexInParts(t *testing.T) {
 	last := h.lastIndex(t)
 	h.raw(t, func(b *pebbledb.Batch) error { return b.Delete(last, nil) })
 	for _, most := range []int{0, 1000, 333} {
-		report, err := Check(context.Background(), testDir, CheckOptions{fs: h.fs, mostExpected: most})
+		report, err := Check(context.Background(), testDir, CheckOptions{FS: h.fs, mostExpected: most})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -285,7 +285,7 @@ func TestCheck_NoLock(t *testing.T) {
 		t.Error("Check changed the folder")
 	}
 	opened := false
-	_, err := Check(context.Background(), testDir, CheckOptions{fs: h.fs, Progress: func(int64, int64) {
+	_, err := Check(context.Background(), testDir, CheckOptions{FS: h.fs, Progress: func(int64, int64) {
 		if !opened {
 			opened = true
 			writeAll(t, h.fs, h.fs.PathJoin(testDir, "LOCK"), nil)
@@ -301,12 +301,12 @@ func TestCheck_Refused(t *testing.T) {
 	t.Parallel()
 	h := soundPast(t)
 	e := openTest(t, h.fs, Options{})
-	if _, err := Check(context.Background(), testDir, CheckOptions{fs: h.fs}); !errors.Is(err, folder.ErrLocked) {
+	if _, err := Check(context.Background(), testDir, CheckOptions{FS: h.fs}); !errors.Is(err, folder.ErrLocked) {
 		t.Errorf("Check of an open store: %v, want %v", err, folder.ErrLocked)
 	}
 	closeTest(t, e)
 	h.raw(t, func(b *pebbledb.Batch) error { return b.Set(layout.KeyFormat, []byte{0, 0, 1, 0}, nil) })
-	if _, err := Check(context.Background(), testDir, CheckOptions{fs: h.fs}); !errors.Is(err, layout.ErrNewerFormat) {
+	if _, err := Check(context.Background(), testDir, CheckOptions{FS: h.fs}); !errors.Is(err, layout.ErrNewerFormat) {
 		t.Errorf("Check of a newer store: %v, want %v", err, layout.ErrNewerFormat)
 	}
 }

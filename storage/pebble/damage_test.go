@@ -44,7 +44,7 @@ const damageNames = 3000
 func openDamageTest(fs vfs.FS, dir string, memTableSize uint64) (*Engine, error) {
 	opts := Options{
 		CacheBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler), OnFailure: func(err error) { panic(err) },
-		fs: fs, recordBytes: -1, memTableSize: memTableSize,
+		FS: fs, recordBytes: -1, memTableSize: memTableSize,
 	}
 	if fs != nil {
 		opts.mapFile = func(path string, size int) (*wal.Mapping, error) { return mapCopy(fs, path, size) }
@@ -239,7 +239,7 @@ func (f damageFolder) refused(t *testing.T, fs vfs.FS, err error, what, file str
 		strings.Contains(text, "\n") || damageKind(file) == "segment" && !strings.Contains(text, "at byte ") {
 		t.Errorf("%s: refused with %v", what, err)
 	}
-	report, err := Check(t.Context(), testDir, CheckOptions{fs: fs})
+	report, err := Check(t.Context(), testDir, CheckOptions{FS: fs})
 	if err != nil || report.Damage == 0 {
 		t.Errorf("%s: refused, and Check found nothing, %v", what, err)
 	}
@@ -471,7 +471,7 @@ func TestDamage_EveryFrame(t *testing.T) {
 					t.Errorf("byte %d of %+v, which is filled up: %v", at, f, report.Problems)
 				}
 			} else {
-				_, err := Open(testDir, Options{fs: left})
+				_, err := Open(testDir, Options{FS: left})
 				want := fmt.Sprintf("%s is damaged at byte %d: ", f.file, f.from)
 				if !errors.Is(err, layout.ErrDamaged) || !strings.Contains(err.Error(), want) {
 					t.Fatalf("byte %d of %+v: %v, want %v and %q", at, f, err, layout.ErrDamaged, want)
@@ -510,11 +510,11 @@ func TestDamage_Manifest(t *testing.T) {
 		b[at] ^= 1 << (at % 8)
 		writeAll(t, h.fs, h.fs.PathJoin(testDir, name), b)
 		before := h.contents(t)
-		_, err := Open(testDir, Options{fs: h.fs})
+		_, err := Open(testDir, Options{FS: h.fs})
 		if !errors.Is(err, layout.ErrDamaged) || !strings.Contains(err.Error(), name+" is damaged at ") {
 			t.Fatalf("byte %d of %d: %v", at, len(good), err)
 		}
-		if _, err := Repair(t.Context(), testDir, repairedDir, RepairOptions{fs: h.fs}); !errors.Is(err, ErrManifest) {
+		if _, err := Repair(t.Context(), testDir, repairedDir, RepairOptions{FS: h.fs}); !errors.Is(err, ErrManifest) {
 			t.Fatalf("byte %d of %d: Repair: %v", at, len(good), err)
 		}
 		if h.contents(t) != before {
@@ -566,7 +566,7 @@ func TestDamage_Compaction(t *testing.T) {
 	fs, clock := vfs.NewMem(), ttl.NewManual(1)
 	log := &lines{of: map[string]int{}}
 	e, err := Open(testDir, Options{
-		fs: fs, Clock: clock, CacheBytes: 1 << 20, recordBytes: -1, memTableSize: 4 << 20, Logger: slog.New(log),
+		FS: fs, Clock: clock, CacheBytes: 1 << 20, recordBytes: -1, memTableSize: 4 << 20, Logger: slog.New(log),
 		OnFailure: func(err error) { panic(err) },
 	})
 	if err != nil {

@@ -17,4 +17,6 @@ var (
 	// ErrForeign is returned if the folder holds something that is not a store, or something
 	// else in the place of one of its files. It is left as it is.
 	ErrForeign = folder.ErrForeign
+	// ErrNoStore is returned by those who read a store that must exist.
+	ErrNoStore = folder.ErrNoStore
 )

@@ -123,7 +123,7 @@ func (x *trial) live(t testing.TB, fs vfs.FS) error {
 		Durability: x.mode, Clock: x.pace,
 		OnFailure: func(err error) { x.ended, x.told = err, x.told+1 },
 		Logger:    slog.New(slog.NewTextHandler(x.log, nil)),
-		fs:        fs, CacheBytes: 1 << 20, memTableSize: 32 << 10,
+		FS:        fs, CacheBytes: 1 << 20, memTableSize: 32 << 10,
 	}
 	e, err := Open(testDir, opts)
 	if err != nil {
@@ -170,7 +170,7 @@ func (x *trial) prod(t testing.TB, e *Engine) {
 	_, viewErr := e.View(ctx, storage.Scope{Keys: []storage.Key{k}}, func(storage.Reader) error { return nil })
 	_, updateErr := e.Update(ctx, storage.Scope{Keys: []storage.Key{k}}, func(storage.Txn) error { return nil })
 	_, _, sweepErr := e.Sweep(ctx, x.clock.Now(), 1)
-	_, backupErr := e.Backup(ctx, "backup", BackupOptions{})
+	_, backupErr := Backup(ctx, e, "backup", BackupOptions{})
 	for call, err := range map[string]error{
 		"View": viewErr, "Update": updateErr, "Sync": e.Sync(ctx, 1),
 		"Sync of nothing": e.Sync(ctx, 0), "Sweep": sweepErr, "Backup": backupErr, "Close": e.Close(),

@@ -81,7 +81,7 @@ func TestOpen_Hidden(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := e.Backup(t.Context(), backup, BackupOptions{}); err != nil {
+		if _, err := Backup(t.Context(), e, backup, BackupOptions{}); err != nil {
 			t.Errorf("Backup: %v", err)
 		}
 		closeTest(t, e)
@@ -110,7 +110,7 @@ func TestOpen_ForeignStore(t *testing.T) {
 		if err := errors.Join(db.Set([]byte("k"), nil, pebbledb.Sync), db.Close()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(testDir, Options{fs: fs}); err == nil {
+		if _, err := Open(testDir, Options{FS: fs}); err == nil {
 			t.Errorf("a store with merger %s was opened", merger.Name)
 		}
 	}
@@ -145,14 +145,14 @@ func TestOpen_OtherFormat(t *testing.T) {
 	refused := func(what string, fs vfs.FS, want error) {
 		t.Helper()
 		for range 2 { // a refused store is not left locked
-			if _, err := Open(testDir, Options{fs: fs}); !errors.Is(err, want) {
+			if _, err := Open(testDir, Options{FS: fs}); !errors.Is(err, want) {
 				t.Errorf("%s: Open: %v, want %v", what, err, want)
 			}
 		}
-		if _, err := Check(t.Context(), testDir, CheckOptions{fs: fs}); !errors.Is(err, want) {
+		if _, err := Check(t.Context(), testDir, CheckOptions{FS: fs}); !errors.Is(err, want) {
 			t.Errorf("%s: Check: %v, want %v", what, err, want)
 		}
-		if _, err := Repair(t.Context(), testDir, repairedDir, RepairOptions{fs: fs}); !errors.Is(err, want) {
+		if _, err := Repair(t.Context(), testDir, repairedDir, RepairOptions{FS: fs}); !errors.Is(err, want) {
 			t.Errorf("%s: Repair: %v, want %v", what, err, want)
 		}
 	}

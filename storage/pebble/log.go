@@ -2,17 +2,10 @@ package pebble
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
-	"strconv"
-	"strings"
-	"syscall"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
-	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
-	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/logfile"
 	"github.com/sessiond/sessiond/storage/pebble/internal/mmap"
 	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
@@ -28,8 +21,6 @@ const (
 const (
 	logSegments     = 16
 	maxSegmentBytes = 8 << 20 // a new store has two, and they take time to fill
-
-	categoryLog vfs.DiskWriteCategory = "sessiond-log"
 )
 
 // logConfig says where the log of the store in dir is, and how large a new one is.
@@ -40,7 +31,7 @@ func (o *Options) logConfig(dir string) wal.Config {
 	}
 	segment := min(size/logSegments, maxSegmentBytes) &^ 4095
 	return wal.Config{
-		FS:           logFS{FS: o.fs},
+		FS:           logfile.FS{FS: o.FS},
 		Dir:          dir,
 		Segments:     int(size / segment),
 		SegmentBytes: int(segment),
@@ -71,7 +62,7 @@ func createLog(config wal.Config) (wal.LSN, error) {
 	if errors.Is(err, fs.ErrExist) {
 		return 0, pebblefile.NewProblemError(wal.ControlName, "is that of a store, and the tables hold none")
 	}
-	return begin, logProblem(err)
+	return begin, logfile.Problem(err)
 }
 
 // openLog reads into memory what the tree, whose mark is given, has not followed, and begins a life
@@ -80,7 +71,7 @@ func (e *Engine) openLog(config wal.Config, mark tree.Mark) (err error) {
 	r := tree.Replay{Mark: mark, Memory: e.memory.Load()}
 	var found wal.Found
 	if e.log, found, err = wal.Open(config, mark.Followed, r.Frame); err != nil {
-		return logProblem(err)
+		return logfile.Problem(err)
 	}
 	e.counters.of, e.databases.spaces = r.Mark.Counts, r.Mark.DBs
 	e.index.last = r.Mark.Clock
@@ -126,97 +117,11 @@ func inspectLog(found *pebblefile.Inspection, config wal.Config) error {
 		return nil
 	}
 	_, err := wal.Inspect(config, 0, func(wal.Frame) error { return nil })
-	err = logProblem(err)
+	err = logfile.Problem(err)
 	var damage *pebblefile.ProblemError
 	if errors.As(err, &damage) {
 		found.Problems = append(found.Problems, damage.Problem)
 		return nil
 	}
 	return err
-}
-
-// logProblem makes damage of the log damage of the store.
-func logProblem(err error) error {
-	var damage *wal.Damage
-	switch {
-	case errors.As(err, &damage):
-		return pebblefile.NewProblemError(damage.File, fmt.Sprintf("is damaged at byte %d: %s", damage.Offset, damage.Reason))
-	case errors.Is(err, wal.ErrMissing):
-		return pebblefile.NewProblemError(wal.ControlName, "is missing, and the newest changes are in the log")
-	case errors.Is(err, wal.ErrNewer):
-		return fmt.Errorf("%w: %w", layout.ErrNewerFormat, err)
-	}
-	return err
-}
-
-// logFS is the file system as the log sees it.
-type logFS struct {
-	vfs.FS
-	readOnly bool
-	folder   vfs.FS // syncs the folder; nil means FS
-	room     *room  // may be nil
-	segment  int64  // bytes of one
-}
-
-// errNoSegment says that the log does not grow: what is left is for those who make room.
-var errNoSegment error = fmt.Errorf("segment of the log put off: %w", syscall.ENOSPC)
-
-func (x logFS) Create(path string) (wal.File, error) {
-	if !x.fits(path) {
-		return nil, errNoSegment
-	}
-	return newLogFile(x.FS.Create(path, categoryLog))
-}
-
-// fits reports whether there is room for a file of the log. It needs only those that it begins with.
-func (x logFS) fits(path string) bool {
-	n, err := strconv.Atoi(strings.TrimPrefix(x.PathBase(path), "log."))
-	if err != nil || n <= wal.MinSegments || x.room == nil {
-		return true
-	}
-	r := x.room
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.measure()
-	return r.left.Load()-x.segment >= r.bar(grows)
-}
-
-func (x logFS) Open(path string) (wal.File, error) {
-	if x.readOnly {
-		return newLogFile(x.FS.Open(path))
-	}
-	if _, err := x.Stat(path); err != nil { // to open it would make it
-		return nil, err
-	}
-	return newLogFile(x.OpenReadWrite(path, categoryLog))
-}
-
-// SyncDir syncs the folder as the tree does: if that fails it must not be tried again, by whomever.
-func (x logFS) SyncDir(dir string) error {
-	if x.folder != nil {
-		return folder.Sync(x.folder, dir)
-	}
-	return folder.Sync(x.FS, dir)
-}
-
-func (x logFS) Join(dir, name string) string { return x.PathJoin(dir, name) }
-
-// logFile is a file of the log.
-type logFile struct{ vfs.File }
-
-func newLogFile(f vfs.File, err error) (wal.File, error) {
-	if err != nil {
-		return nil, err
-	}
-	return logFile{f}, nil
-}
-
-func (f logFile) Sync() error { return f.SyncData() }
-
-func (f logFile) Size() (int64, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
 }

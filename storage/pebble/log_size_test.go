@@ -54,7 +54,7 @@ func TestOptions_LogBytes(t *testing.T) {
 	}
 	checkLogSize(t, maxLogBytes)
 	for _, size := range []int64{-1, 1, minLogBytes - 1, maxLogBytes + 1} {
-		if _, err := Open(testDir, Options{fs: vfs.NewMem(), LogBytes: size}); err == nil {
+		if _, err := Open(testDir, Options{FS: vfs.NewMem(), LogBytes: size}); err == nil {
 			t.Errorf("a log of %d bytes is allowed", size)
 		}
 	}

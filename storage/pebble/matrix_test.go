@@ -208,7 +208,7 @@ func readMatrixFolder(t testing.TB, files vfs.FS) matrixFolder {
 func (d *matrixDisk) open(mode storage.Durability, boot uint64, clock ttl.Clock) (*Engine, error) {
 	return Open(testDir, Options{
 		Durability: mode, Clock: clock, CacheBytes: 1 << 20, LogBytes: minLogBytes, memTableSize: 256 << 10,
-		fs: d, mapFile: d.mapFile, bootID: boot, Logger: slog.New(slog.DiscardHandler),
+		FS: d, mapFile: d.mapFile, bootID: boot, Logger: slog.New(slog.DiscardHandler),
 		OnFailure: func(err error) { panic(err) },
 	})
 }

@@ -33,7 +33,7 @@ func optionsFactory(rng *rand.Rand) enginetest.Factory {
 			CacheBytes:   []int64{1, 64 << 10, 32 << 20}[rng.IntN(3)],
 			Logger:       slog.New(slog.NewTextHandler(io.Discard, nil)),
 			OnFailure:    func(err error) { panic(err) },
-			fs:           fs,
+			FS:           fs,
 			memTableSize: []uint64{8 << 10, 64 << 10, 1 << 20}[rng.IntN(3)],
 		}
 		e, err := Open(testDir, opts)

@@ -12,6 +12,7 @@ import (
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/logfile"
 	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
@@ -34,26 +35,26 @@ func open(dir string, opts Options) (_ *Engine, err error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	if opts.fs == folder.SystemFS {
+	if opts.FS == folder.SystemFS {
 		if dir, err = folder.Resolve(dir); err != nil {
 			return nil, err
 		}
 	}
-	if err := folder.RefuseOther(opts.fs, dir); err != nil {
+	if err := folder.RefuseOther(opts.FS, dir); err != nil {
 		return nil, err
 	}
-	lock, err := folder.Lock(opts.fs, dir)
+	lock, err := folder.Lock(opts.FS, dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := folder.Recognise(opts.fs, dir); err != nil {
+	if err := folder.Recognise(opts.FS, dir); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	if opts.fs == folder.SystemFS {
+	if opts.FS == folder.SystemFS {
 		folder.CloseToOthers(dir, opts.Logger)
 	}
-	home, failing := newHome(opts.fs, dir), newFailedFS(opts.fs)
-	opts.fs = failing
+	home, failing := newHome(opts.FS, dir), newFailedFS(opts.FS)
+	opts.FS = failing
 	room, err := newRoom(dir, &opts)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
@@ -67,7 +68,7 @@ func open(dir string, opts Options) (_ *Engine, err error) {
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	room.over = ctx
-	opts.fs = pacedFS{reserveFS{opts.fs, room}, func() {
+	opts.FS = pacedFS{reserveFS{opts.FS, room}, func() {
 		if e.serving.Load() {
 			_ = opts.Clock.Sleep(ctx, failurePause) // an early end is welcome
 		}
@@ -85,7 +86,7 @@ func open(dir string, opts Options) (_ *Engine, err error) {
 func (e *Engine) start(dir string, opts Options) error {
 	options := opts.pebble(nil, e.lock, e.halt)
 	config := opts.logConfig(dir)
-	found, err := pebblefile.Inspect(opts.fs, dir, options)
+	found, err := pebblefile.Inspect(opts.FS, dir, options)
 	if err == nil && len(found.Problems) == 0 {
 		err = inspectLog(found, config)
 	}
@@ -95,7 +96,7 @@ func (e *Engine) start(dir string, opts Options) error {
 	if len(found.Problems) > 0 {
 		return pebblefile.DamageError(dir, found.Problems)
 	}
-	begun, err := newStartFS(opts.fs, dir)
+	begun, err := newStartFS(opts.FS, dir)
 	if err != nil {
 		return err
 	}
@@ -106,8 +107,8 @@ func (e *Engine) start(dir string, opts Options) error {
 	options.Experimental.CompactionScheduler = e.compactions
 	e.room.fit(options)
 	e.stalls.listen(options.EventListener)
-	config.FS = logFS{FS: opts.fs, folder: options.FS, room: e.room, segment: int64(config.SegmentBytes)}
-	if err := e.openParts(dir, options, config, opts.inherit); err != nil {
+	config.FS = logfile.FS{FS: opts.FS, Folder: options.FS, Fits: func() bool { return e.room.fitsMore(int64(config.SegmentBytes)) }}
+	if err := e.openParts(dir, options, config, opts.Inherit); err != nil {
 		if errors.Is(err, wal.ErrReleased) {
 			err = pebblefile.NewProblemError(found.List, "ends too early, or is an older one: its tables lack what the log has no more")
 		}

@@ -40,9 +40,9 @@ type Options struct {
 	// inherit is what a store that Open makes takes over from another one, as far as it is known: its
 	// seed, its clock, which databases were swapped, and that its revisions are not used again. Nil
 	// means nothing.
-	inherit *tree.Head
+	Inherit *tree.Head
 
-	fs           vfs.FS     // nil means the operating system's
+	FS           vfs.FS     // nil means the operating system's
 	mapFile      wal.Mapper // nil means that the log has no mark, unless fs is nil, too
 	bootID       uint64     // zero means what the operating system says
 	recordBytes  int64      // zero means three quarters of CacheBytes, less than zero none
@@ -85,8 +85,8 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if o.fs == nil {
-		o.fs, o.mapFile = folder.SystemFS, mmap.Map
+	if o.FS == nil {
+		o.FS, o.mapFile = folder.SystemFS, mmap.Map
 	}
 	if o.memTableSize == 0 {
 		// Who sets a small cache means the tables in memory, too.

@@ -13,6 +13,7 @@ import (
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/progress"
 	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 )
 
@@ -24,7 +25,7 @@ type RepairOptions struct {
 	// Logger is told of trouble with the new store. Nil means slog.Default().
 	Logger *slog.Logger
 
-	fs vfs.FS // nil means the operating system's
+	FS vfs.FS // nil means the operating system's
 }
 
 // RepairReport says what Repair saved and what it gave up.
@@ -67,7 +68,7 @@ func Repair(ctx context.Context, dir, to string, opts RepairOptions) (RepairRepo
 type repairer struct {
 	*salvage
 	opts   RepairOptions
-	meter  meter
+	meter  progress.Meter
 	notes  notes
 	report RepairReport
 
@@ -79,34 +80,34 @@ type repairer struct {
 }
 
 func (r *repairer) repair(ctx context.Context, dir, to string) (err error) {
-	if r.opts.fs == nil {
-		r.opts.fs = folder.SystemFS
+	if r.opts.FS == nil {
+		r.opts.FS = folder.SystemFS
 	}
 	if err := r.checkTarget(dir, to); err != nil {
 		return err
 	}
-	r.meter.report = r.opts.Progress
-	if r.salvage, err = openSalvage(dir, r.opts.fs, r.meter.add); err != nil {
+	r.meter.Report = r.opts.Progress
+	if r.salvage, err = openSalvage(dir, r.opts.FS, r.meter.Add); err != nil {
 		return err
 	}
-	whole := r.opts.fs.PathJoin(to, layout.RestoreName)
+	whole := r.opts.FS.PathJoin(to, layout.RestoreName)
 	if err := errors.Join(r.build(ctx, whole), r.close()); err != nil {
 		return err // what was built so far keeps Open from taking the folder for an empty one
 	}
 	r.summarise()
-	check, err := Check(ctx, whole, CheckOptions{Progress: r.opts.Progress, fs: r.opts.fs})
+	check, err := Check(ctx, whole, CheckOptions{Progress: r.opts.Progress, FS: r.opts.FS})
 	if err == nil && check.Damage > 0 {
 		err = fmt.Errorf("the new store is damaged, too: is the disk sound? %v", check.Problems[0])
 	}
 	if err != nil {
 		return err
 	}
-	return folder.MoveOut(r.opts.fs, whole, to)
+	return folder.MoveOut(r.opts.FS, whole, to)
 }
 
 // checkTarget makes sure that the new store gets a folder of its own.
 func (r *repairer) checkTarget(dir, to string) error {
-	files := r.opts.fs
+	files := r.opts.FS
 	if files == folder.SystemFS {
 		inside, err := within(dir, to)
 		if err != nil {
@@ -150,15 +151,15 @@ func within(dir, inside string) (bool, error) {
 
 // build makes the new store in the folder whole.
 func (r *repairer) build(ctx context.Context, whole string) (err error) {
-	if err := folder.Make(r.opts.fs, whole); err != nil {
+	if err := folder.Make(r.opts.FS, whole); err != nil {
 		return err
 	}
 	r.to, err = Open(whole, Options{
 		Durability: storage.EverySec,
 		CacheBytes: salvageCache,
 		Logger:     r.opts.Logger,
-		fs:         r.opts.fs,
-		inherit:    r.head.Head,
+		FS:         r.opts.FS,
+		Inherit:    r.head.Head,
 	})
 	if err != nil {
 		return err
@@ -168,13 +169,13 @@ func (r *repairer) build(ctx context.Context, whole string) (err error) {
 
 func (r *repairer) copyRecords(ctx context.Context) error {
 	r.dbs = r.head.DBs.Databases()
-	r.meter.begin(r.tableBytes())
+	r.meter.Begin(r.tableBytes())
 	entries, values, err := r.walk(ctx, func(f *found) error { return r.take(ctx, f) })
 	if err != nil {
 		return err
 	}
 	r.noteGaps(entries, values)
-	r.meter.end()
+	r.meter.End()
 	return r.flush(ctx)
 }
 

@@ -13,14 +13,14 @@ func TestRepair_Empty(t *testing.T) {
 	t.Parallel()
 	fs := vfs.NewMem()
 	closeTest(t, openTest(t, fs, Options{}))
-	report, err := Repair(context.Background(), testDir, repairedDir, RepairOptions{fs: fs})
+	report, err := Repair(context.Background(), testDir, repairedDir, RepairOptions{FS: fs})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(report.GivenUp) > 0 || len(report.Databases) > 0 {
 		t.Errorf("of an empty store %v was given up, and %v saved", report.GivenUp, report.Databases)
 	}
-	e, err := Open(repairedDir, Options{fs: fs})
+	e, err := Open(repairedDir, Options{FS: fs})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ const repairedDir = "repaired"
 
 func (h *past) repair(t testing.TB) RepairReport {
 	t.Helper()
-	report, err := Repair(context.Background(), testDir, repairedDir, RepairOptions{fs: h.fs})
+	report, err := Repair(context.Background(), testDir, repairedDir, RepairOptions{FS: h.fs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func (h *past) repair(t testing.TB) RepairReport {
 // repaired reads all sessions of the new store.
 func (h *past) repaired(t testing.TB) map[string]session {
 	t.Helper()
-	e, err := Open(repairedDir, Options{fs: h.fs, OnFailure: func(err error) { panic(err) }})
+	e, err := Open(repairedDir, Options{FS: h.fs, OnFailure: func(err error) { panic(err) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +286,7 @@ func TestRepair_Log(t *testing.T) {
 			h := sound.clone(t)
 			tt.damage(t, h)
 			before := h.contents(t)
-			if _, err := Open(testDir, Options{fs: h.fs}); !errors.Is(err, layout.ErrDamaged) || !strings.Contains(err.Error(), "log.") {
+			if _, err := Open(testDir, Options{FS: h.fs}); !errors.Is(err, layout.ErrDamaged) || !strings.Contains(err.Error(), "log.") {
 				t.Errorf("Open: %v, want %v and a file", err, layout.ErrDamaged)
 			}
 			if report := h.check(t); report.Damage == 0 || !strings.Contains(fmt.Sprint(report.Problems), tt.given) {
@@ -337,7 +337,7 @@ func TestRepair_Manifest(t *testing.T) {
 	} {
 		h := sound.clone(t)
 		damage(h)
-		_, err := Repair(context.Background(), testDir, repairedDir, RepairOptions{fs: h.fs})
+		_, err := Repair(context.Background(), testDir, repairedDir, RepairOptions{FS: h.fs})
 		if !errors.Is(err, ErrManifest) {
 			t.Errorf("%s: Repair returned %v, want %v", name, err, ErrManifest)
 		}
@@ -351,7 +351,7 @@ func TestRepair_Manifest(t *testing.T) {
 func TestRepair_Target(t *testing.T) {
 	t.Parallel()
 	h := soundPast(t)
-	_, err := Repair(context.Background(), testDir, testDir, RepairOptions{fs: h.fs})
+	_, err := Repair(context.Background(), testDir, testDir, RepairOptions{FS: h.fs})
 	if err == nil || !strings.Contains(err.Error(), "not empty") {
 		t.Errorf("into itself: %v", err)
 	}
@@ -369,7 +369,7 @@ func TestRepair_BrokenOff(t *testing.T) {
 	t.Parallel()
 	h := soundPast(t)
 	ctx, stop := context.WithCancel(context.Background())
-	_, err := Repair(ctx, testDir, repairedDir, RepairOptions{fs: h.fs, Progress: func(done, total int64) {
+	_, err := Repair(ctx, testDir, repairedDir, RepairOptions{FS: h.fs, Progress: func(done, total int64) {
 		if done > total/2 {
 			stop()
 		}
@@ -377,7 +377,7 @@ func TestRepair_BrokenOff(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("Repair: %v", err)
 	}
-	e, err := Open(repairedDir, Options{fs: h.fs, OnFailure: func(err error) { panic(err) }})
+	e, err := Open(repairedDir, Options{FS: h.fs, OnFailure: func(err error) { panic(err) }})
 	if !errors.Is(err, folder.ErrForeign) {
 		t.Errorf("Open: %v, want %v", err, folder.ErrForeign)
 	}
@@ -408,7 +408,7 @@ func TestRepair_AnyByte(t *testing.T) {
 			at := rng.Int64N(int64(size - 1))
 			h.flip(t, name, at)
 			checked := h.check(t)
-			report, err := Repair(context.Background(), testDir, repairedDir, RepairOptions{fs: h.fs})
+			report, err := Repair(context.Background(), testDir, repairedDir, RepairOptions{FS: h.fs})
 			if errors.Is(err, ErrManifest) {
 				if checked.Damage == 0 {
 					t.Errorf("%s at %d: Repair returned %v, and Check found nothing", name, at, err)
@@ -452,7 +452,7 @@ func TestRepair_Head(t *testing.T) {
 			t.Fatalf("%s is in database %d, want %d", name, s.db, 1-want.db)
 		}
 	}
-	e, err := Open(repairedDir, Options{fs: h.fs, OnFailure: func(err error) { panic(err) }})
+	e, err := Open(repairedDir, Options{FS: h.fs, OnFailure: func(err error) { panic(err) }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,7 +84,7 @@ func boundless() *room {
 // newRoom measures the disk under dir and fits opts to it.
 func newRoom(dir string, opts *Options) (*room, error) {
 	total := int64(unlimited)
-	usage, err := opts.fs.GetDiskUsage(dir)
+	usage, err := opts.FS.GetDiskUsage(dir)
 	switch {
 	case err == nil:
 		total = capped(usage.TotalBytes)
@@ -102,7 +102,7 @@ func newRoom(dir string, opts *Options) (*room, error) {
 		logger:   opts.Logger,
 	}
 	r.over = context.Background() // until it has begun
-	r.reserve.fs, r.reserve.dir = opts.fs, dir
+	r.reserve.fs, r.reserve.dir = opts.FS, dir
 	r.reserve.size, r.reserve.none = r.size, unknown
 	opts.memTableSize = uint64(r.memTable)
 	return r, errors.Join(r.reserve.find(), r.fits())
@@ -378,4 +378,12 @@ func (r *room) fit(p *pebbledb.Options) {
 			r.refuse(extends)
 		}
 	}
+}
+
+// fitsMore reports whether there is room for a file of size bytes that is for those who add records.
+func (r *room) fitsMore(size int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.measure()
+	return r.left.Load()-size >= r.bar(grows)
 }

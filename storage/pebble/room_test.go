@@ -429,7 +429,7 @@ func TestOpen_NoRoomAtAll(t *testing.T) {
 	again.mu.Lock()
 	files := maps.Clone(again.sizes)
 	again.mu.Unlock()
-	opts := Options{Clock: ttl.NewManual(1), fs: again, CacheBytes: 1 << 20, memTableSize: 256 << 10}
+	opts := Options{Clock: ttl.NewManual(1), FS: again, CacheBytes: 1 << 20, memTableSize: 256 << 10}
 	if _, err := Open(testDir, opts); !errors.Is(err, storage.ErrFull) {
 		t.Fatalf("Open = %v, want %v", err, storage.ErrFull)
 	}
@@ -676,7 +676,7 @@ func (x *fullLife) restart() {
 	closeTest(x.t, x.e)
 	x.fs = next
 	opts := x.opts
-	opts.fs, opts.CacheBytes, opts.memTableSize = x.fs, 1<<20, 256<<10
+	opts.FS, opts.CacheBytes, opts.memTableSize = x.fs, 1<<20, 256<<10
 	log := &logLines{}
 	opts.Logger = slog.New(slog.NewTextHandler(log, nil))
 	e, err := openWaiting(opts, log, x.fs.release)

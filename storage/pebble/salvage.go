@@ -146,7 +146,7 @@ func lockExisting(files vfs.FS, dir string) (*pebbledb.Lock, error) {
 		return nil, err
 	}
 	if !slices.ContainsFunc(names, ofStore) {
-		return nil, noStore(names)
+		return nil, folder.NoStore(names)
 	}
 	if err := layout.OtherFormat(names); err != nil {
 		return nil, err

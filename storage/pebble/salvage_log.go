@@ -7,6 +7,7 @@ import (
 	"maps"
 
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
+	"github.com/sessiond/sessiond/storage/pebble/internal/logfile"
 	"github.com/sessiond/sessiond/storage/pebble/internal/mmap"
 	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
@@ -28,14 +29,14 @@ type salvagedLog struct {
 // records are as they were before, unless a later frame wrote them; if that moved a deadline, the
 // new deadline meets the old value.
 func (s *salvage) followLog() error {
-	config := wal.Config{FS: logFS{FS: s.files, readOnly: true}, Dir: s.dir, Segments: wal.MaxSegments, Boot: mmap.Boot()}
+	config := wal.Config{FS: logfile.FS{FS: s.files, ReadOnly: true}, Dir: s.dir, Segments: wal.MaxSegments, Boot: mmap.Boot()}
 	r := s.replay()
 	found, err := wal.Inspect(config, s.head.Followed, r.Frame)
 	switch {
 	case err == nil:
 		s.log.bytes = int64(found.End - found.From)
 	case errors.Is(err, wal.ErrDamaged), errors.Is(err, wal.ErrMissing), errors.Is(err, fs.ErrNotExist), isUnreadable(err):
-		s.log.damage = logProblem(err)
+		s.log.damage = logfile.Problem(err)
 		r = s.replay()
 		s.log.gaps, err = wal.Salvage(config, s.head.Followed, func(f wal.Frame) error {
 			s.log.bytes += int64(wal.HeaderSize + len(f.Payload))
@@ -47,7 +48,7 @@ func (s *salvage) followLog() error {
 	case errors.Is(err, wal.ErrReleased):
 		return fmt.Errorf("%w: it ends too early, or is an older one (%w)", ErrManifest, err)
 	default:
-		return logProblem(err)
+		return logfile.Problem(err)
 	}
 	s.log.changes = r.Changes
 	w := tree.NewWriter(s.db)

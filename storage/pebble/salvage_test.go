@@ -21,6 +21,7 @@ import (
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
+	"github.com/sessiond/sessiond/storage/pebble/internal/logfile"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -133,7 +134,7 @@ func (h *past) settle(t testing.TB) {
 // and then into tables of about a quarter of a megabyte.
 func openStill(t testing.TB, fs vfs.FS, m *mapped) *Engine {
 	t.Helper()
-	opts := Options{fs: fs, mapFile: m.open, bootID: 1, OnFailure: func(err error) { panic(err) }, memTableSize: 8 << 20}.withDefaults()
+	opts := Options{FS: fs, mapFile: m.open, bootID: 1, OnFailure: func(err error) { panic(err) }, memTableSize: 8 << 20}.withDefaults()
 	lock, err := folder.Lock(fs, testDir)
 	if err != nil {
 		t.Fatal(err)
@@ -276,7 +277,7 @@ func (h *past) table(t testing.TB, level, i int) (string, *sstable.Layout) {
 // raw writes to the store behind the engine's back.
 func (h *past) raw(t testing.TB, fn func(b *pebbledb.Batch) error) {
 	t.Helper()
-	opts := Options{fs: h.fs, OnFailure: func(err error) { panic(err) }}.withDefaults()
+	opts := Options{FS: h.fs, OnFailure: func(err error) { panic(err) }}.withDefaults()
 	db, err := pebbledb.Open(testDir, opts.pebble(h.fs, nil, opts.OnFailure))
 	if err != nil {
 		t.Fatal(err)
@@ -347,7 +348,7 @@ type pastFrame struct {
 // frames returns the frames that the tables do not have.
 func (h *past) frames(t testing.TB) (list []pastFrame) {
 	t.Helper()
-	config := wal.Config{FS: logFS{FS: h.fs, readOnly: true}, Dir: testDir, Segments: wal.MaxSegments}
+	config := wal.Config{FS: logfile.FS{FS: h.fs, ReadOnly: true}, Dir: testDir, Segments: wal.MaxSegments}
 	files := map[wal.LSN]string{} // by their beginning
 	size := wal.LSN(0)
 	for _, name := range h.files(t, "log.*[0-9]") {

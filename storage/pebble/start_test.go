@@ -53,7 +53,7 @@ func TestOpen_FailedStart(t *testing.T) {
 			tt.damage(h)
 			before := h.contents(t)
 			for range 2 {
-				if _, err := Open(testDir, Options{fs: h.fs}); !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.words) {
+				if _, err := Open(testDir, Options{FS: h.fs}); !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.words) {
 					t.Fatalf("Open: %v, want %v and %q", err, tt.want, tt.words)
 				}
 				if after := h.contents(t); after != before {
@@ -86,14 +86,14 @@ func TestOpen_BrokenCreation(t *testing.T) {
 	crashes(mem, hook, func() { closeTest(t, openTest(t, fs, Options{LogBytes: minLogBytes})) }, func(step int, left *vfs.MemFS) {
 		steps++
 		for range 2 {
-			e, err := Open(testDir, Options{fs: left, LogBytes: minLogBytes, CacheBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
+			e, err := Open(testDir, Options{FS: left, LogBytes: minLogBytes, CacheBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				t.Fatalf("step %d: %v", step, err)
 			}
 			put(t, e, "name", "value", ttl.Never)
 			closeTest(t, e)
 		}
-		if report, err := Check(t.Context(), testDir, CheckOptions{fs: left}); err != nil || report.Damage > 0 {
+		if report, err := Check(t.Context(), testDir, CheckOptions{FS: left}); err != nil || report.Damage > 0 {
 			t.Fatalf("step %d: %v, %v", step, report.Problems, err)
 		}
 	})
@@ -116,7 +116,7 @@ func TestOpen_NoLog(t *testing.T) {
 		h := sound.clone(t)
 		damage(h)
 		before := h.contents(t)
-		_, err := Open(testDir, Options{fs: h.fs})
+		_, err := Open(testDir, Options{FS: h.fs})
 		if !errors.Is(err, layout.ErrDamaged) || !strings.Contains(err.Error(), "log.control ") || !strings.Contains(err.Error(), "sessiond check") {
 			t.Errorf("%s: Open: %v, want %v", what, err, layout.ErrDamaged)
 		}
@@ -174,7 +174,7 @@ func TestCheck_ReadOnlyDisk(t *testing.T) {
 			h.flip(t, f.file, f.from+30)
 		}
 		before := h.contents(t)
-		report, err := Check(t.Context(), testDir, CheckOptions{fs: readOnlyFS{h.fs}})
+		report, err := Check(t.Context(), testDir, CheckOptions{FS: readOnlyFS{h.fs}})
 		if err != nil || (report.Damage > 0) != damaged || report.Changes < pastLogged-1 {
 			t.Errorf("damaged %v: %d changes, problems %v, %v", damaged, report.Changes, report.Problems, err)
 		}

@@ -24,7 +24,7 @@ const testDir = "store"
 // openTest opens the store on fs, with small memtables. Whoever calls it closes the engine.
 func openTest(t testing.TB, fs vfs.FS, opts Options) *Engine {
 	t.Helper()
-	opts.fs = fs
+	opts.FS = fs
 	opts.CacheBytes = 1 << 20
 	opts.memTableSize = cmp.Or(opts.memTableSize, 256<<10)
 	if opts.Logger == nil {

@@ -214,12 +214,12 @@ func TestBackup_Strange(t *testing.T) {
 	if err := e.checkpoint(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Backup(t.Context(), to, BackupOptions{}); err != nil {
+	if _, err := Backup(t.Context(), e, to, BackupOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	backUp := func(dir string) func() error {
 		return func() error {
-			_, err := e.Backup(t.Context(), dir, BackupOptions{})
+			_, err := Backup(t.Context(), e, dir, BackupOptions{})
 			return err
 		}
 	}
@@ -228,13 +228,13 @@ func TestBackup_Strange(t *testing.T) {
 		return err
 	}
 	for kind := range strangers {
-		for _, name := range []string{receiptName, newReceiptName, "data-000001", "data-000002"} {
-			if kind == "foreign" && name == receiptName || kind == "a folder" && strings.HasPrefix(name, "data-") {
+		for _, name := range []string{layout.ReceiptName, layout.NewReceiptName, "data-000001", "data-000002"} {
+			if kind == "foreign" && name == layout.ReceiptName || kind == "a folder" && strings.HasPrefix(name, "data-") {
 				continue // a receipt that is damaged, and a folder of a backup
 			}
 			s, remove := placeStranger(t, filepath.Join(to, name), kind)
 			s.refused(t, backUp(to))
-			if name != newReceiptName && name != "data-000002" {
+			if name != layout.NewReceiptName && name != "data-000002" {
 				s.refused(t, restore)
 			}
 			remove()
@@ -273,7 +273,7 @@ func TestBackup_StrangeFolders(t *testing.T) {
 	}
 	defer closeTest(t, e)
 	backUp := func() error {
-		_, err := e.Backup(t.Context(), to, BackupOptions{})
+		_, err := Backup(t.Context(), e, to, BackupOptions{})
 		return err
 	}
 	if err := backUp(); err != nil {

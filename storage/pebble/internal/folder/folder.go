@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,6 +28,8 @@ var (
 	// ErrForeign is returned if the folder holds something that is not a store, or something
 	// else in the place of one of its files. It is left as it is.
 	ErrForeign = errors.New("folder holds something else")
+	// ErrNoStore is returned by those who read a store that must exist.
+	ErrNoStore = errors.New("the folder holds no sessions of sessiond")
 )
 
 // Sessions are nobody else's business.
@@ -124,4 +127,12 @@ func RefuseOther(files vfs.FS, dir string) error {
 		return err
 	}
 	return layout.OtherFormat(names)
+}
+
+// NoStore returns the error of a caller who finds no store in a folder that has these names.
+func NoStore(names []string) error {
+	if slices.Contains(names, layout.ReceiptName) {
+		return fmt.Errorf("%w, but a backup: sessiond restore makes a data folder of it", ErrNoStore)
+	}
+	return ErrNoStore
 }

@@ -15,6 +15,8 @@ const (
 	// StageName is a folder inside the store's that holds links to its files while they are
 	// brought to where the backup is made.
 	StageName = "backup.stage"
+	// ReceiptName is the file in the folder of a backup that says what the backup consists of.
+	ReceiptName, NewReceiptName = "BACKUP", "BACKUP.new"
 	// RestoreName is a folder inside the one being restored to. It holds the store until that is
 	// whole, and keeps Open from taking what is around it for a store or an empty folder.
 	RestoreName = "restore.new"
