@@ -9,6 +9,8 @@ import (
 	"github.com/sessiond/sessiond/internal/paths"
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble"
+	"github.com/sessiond/sessiond/storage/pebble/backup"
+	"github.com/sessiond/sessiond/storage/pebble/repair"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -84,7 +86,7 @@ type RestoreOptions struct {
 // Errors of Backup and Restore to compare with errors.Is.
 var (
 	// ErrIncomplete is returned by Restore when the folder holds no complete backup.
-	ErrIncomplete = pebble.ErrIncomplete
+	ErrIncomplete = backup.ErrIncomplete
 	// ErrNoStore is returned by Backup when there is nothing to copy.
 	ErrNoStore = pebble.ErrNoStore
 )
@@ -103,7 +105,7 @@ func (s *Store) Backup(ctx context.Context, to string, options BackupOptions) (B
 	if s.closed {
 		return BackupReport{}, ErrClosed
 	}
-	engine, ok := s.engine.(backuper)
+	engine, ok := s.engine.(*pebble.Engine)
 	if !ok {
 		return BackupReport{}, errors.New("this store is backed up by other means")
 	}
@@ -113,17 +115,12 @@ func (s *Store) Backup(ctx context.Context, to string, options BackupOptions) (B
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.open, cancel)()
-	report, err := engine.Backup(ctx, to, pebble.BackupOptions(options))
+	report, err := backup.Make(ctx, engine, to, backup.Options(options))
 	if err != nil {
 		return BackupReport{}, err
 	}
 	s.options.Logger.Info("a backup was made", "dir", to, "bytes", report.Bytes, "copied", report.Copied)
 	return BackupReport(report), nil
-}
-
-// backuper is an engine that can be copied while it works.
-type backuper interface {
-	Backup(ctx context.Context, dir string, opts pebble.BackupOptions) (pebble.BackupReport, error)
 }
 
 // save is what SAVE and BGSAVE do.
@@ -137,13 +134,13 @@ func (s *Store) save(ctx context.Context) error {
 }
 
 // Backup is Store.Backup for the folder dir, which no Store may have open.
-func Backup(ctx context.Context, dir, to string, options Options, backup BackupOptions) (BackupReport, error) {
+func Backup(ctx context.Context, dir, to string, options Options, making BackupOptions) (BackupReport, error) {
 	if err := paths.Absolute(&dir, &to); err != nil {
 		return BackupReport{}, err
 	}
-	report, err := pebble.BackupClosed(ctx, dir, to, pebble.Options{
+	report, err := backup.MakeClosed(ctx, dir, to, pebble.Options{
 		Clock: options.Clock, Logger: options.Logger, OnFailure: options.OnFailure,
-	}, pebble.BackupOptions(backup))
+	}, backup.Options(making))
 	return BackupReport(report), err
 }
 
@@ -157,7 +154,7 @@ func Restore(ctx context.Context, from, dir string, options RestoreOptions) (Bac
 	if err := paths.Absolute(&from, &dir); err != nil {
 		return BackupReport{}, err
 	}
-	report, err := pebble.Restore(ctx, from, dir, pebble.RestoreOptions{Progress: options.Progress})
+	report, err := backup.Restore(ctx, from, dir, backup.RestoreOptions{Progress: options.Progress})
 	return BackupReport(report), err
 }
 
@@ -204,7 +201,7 @@ type Problem struct {
 }
 
 // String returns the problem as one line.
-func (p Problem) String() string { return pebble.Problem(p).String() }
+func (p Problem) String() string { return repair.Problem(p).String() }
 
 // Check reads the whole folder dir, of a Store that is not open or of a backup, which it does
 // not change, and says what is damaged. Damage is no error: an error says that it could not look.
@@ -212,7 +209,7 @@ func Check(ctx context.Context, dir string, options CheckOptions) (CheckReport, 
 	if err := paths.Absolute(&dir); err != nil {
 		return CheckReport{}, err
 	}
-	report, err := pebble.Check(ctx, dir, pebble.CheckOptions{Progress: options.Progress})
+	report, err := backup.Check(ctx, dir, repair.CheckOptions{Progress: options.Progress})
 	return checkReport(report), err
 }
 
@@ -249,7 +246,7 @@ type RepairedDatabase struct {
 // ErrManifest is returned by Repair if the list of the files in use, Pebble's MANIFEST, is lost.
 // Without it nobody knows which files hold sessions that were ended since, and saving those
 // would log people in again. It wraps ErrDamaged.
-var ErrManifest = pebble.ErrManifest
+var ErrManifest = repair.ErrManifest
 
 // Repair saves what can be read of the folder dir, which it does not change and which no
 // Store may have open, into a new one, to, which must be absent or empty. At last it checks the
@@ -263,15 +260,15 @@ func Repair(ctx context.Context, dir, to string, options RepairOptions) (RepairR
 	if err := paths.Absolute(&dir, &to); err != nil {
 		return RepairReport{}, err
 	}
-	report, err := pebble.Repair(ctx, dir, to, pebble.RepairOptions{Progress: options.Progress, Logger: options.Logger})
+	report, err := repair.Repair(ctx, dir, to, repair.RepairOptions{Progress: options.Progress, Logger: options.Logger})
 	return repairReport(report), err
 }
 
 // checkReport converts what the engine's Check returns.
-func checkReport(r pebble.CheckReport) CheckReport {
+func checkReport(r repair.CheckReport) CheckReport {
 	return CheckReport{
 		Made:      r.Made,
-		Databases: convert(r.Databases, func(d pebble.DatabaseSessions) DatabaseSessions { return DatabaseSessions(d) }),
+		Databases: convert(r.Databases, func(d repair.DatabaseSessions) DatabaseSessions { return DatabaseSessions(d) }),
 		Tables:    r.Tables,
 		Bytes:     r.Bytes,
 		Changes:   r.Changes,
@@ -282,16 +279,16 @@ func checkReport(r pebble.CheckReport) CheckReport {
 }
 
 // repairReport converts what the engine's Repair returns.
-func repairReport(r pebble.RepairReport) RepairReport {
+func repairReport(r repair.RepairReport) RepairReport {
 	return RepairReport{
-		Databases: convert(r.Databases, func(d pebble.RepairedDatabase) RepairedDatabase { return RepairedDatabase(d) }),
+		Databases: convert(r.Databases, func(d repair.RepairedDatabase) RepairedDatabase { return RepairedDatabase(d) }),
 		GivenUp:   convert(r.GivenUp, problem),
 		Renewed:   r.Renewed,
 		Halves:    r.Halves,
 	}
 }
 
-func problem(p pebble.Problem) Problem { return Problem(p) }
+func problem(p repair.Problem) Problem { return Problem(p) }
 
 // convert returns the list with each element converted by one. A nil list stays nil.
 func convert[From, To any](list []From, one func(From) To) []To {

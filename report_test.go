@@ -8,27 +8,29 @@ import (
 	"testing"
 
 	"github.com/sessiond/sessiond/storage/pebble"
+	"github.com/sessiond/sessiond/storage/pebble/backup"
+	"github.com/sessiond/sessiond/storage/pebble/repair"
 )
 
 // Ensure that a report of the engine loses nothing on its way to the program, and that one of a
 // backup has the names that the control socket sends.
 func TestReports_LoseNothing(t *testing.T) {
 	t.Parallel()
-	var check pebble.CheckReport
-	var repair pebble.RepairReport
+	var checked repair.CheckReport
+	var repaired repair.RepairReport
 	var last int64
-	fill(t, reflect.ValueOf(&check).Elem(), &last)
-	fill(t, reflect.ValueOf(&repair).Elem(), &last)
-	backup := pebble.BackupReport{Made: 1700000000123, Records: map[int]int64{3: 5}, Bytes: 7, Copied: 6}
+	fill(t, reflect.ValueOf(&checked).Elem(), &last)
+	fill(t, reflect.ValueOf(&repaired).Elem(), &last)
+	made := backup.Report{Made: 1700000000123, Records: map[int]int64{3: 5}, Bytes: 7, Copied: 6}
 	tests := []struct {
 		got  any
 		want string
 	}{
-		{checkReport(check), toJSON(t, check)},
-		{checkReport(pebble.CheckReport{}), toJSON(t, pebble.CheckReport{})},
-		{repairReport(repair), toJSON(t, repair)},
-		{repairReport(pebble.RepairReport{}), toJSON(t, pebble.RepairReport{})},
-		{BackupReport(backup), `{"Made":1700000000123,"Records":{"3":5},"Bytes":7,"Copied":6}`},
+		{checkReport(checked), toJSON(t, checked)},
+		{checkReport(repair.CheckReport{}), toJSON(t, repair.CheckReport{})},
+		{repairReport(repaired), toJSON(t, repaired)},
+		{repairReport(repair.RepairReport{}), toJSON(t, repair.RepairReport{})},
+		{BackupReport(made), `{"Made":1700000000123,"Records":{"3":5},"Bytes":7,"Copied":6}`},
 	}
 	for _, tt := range tests {
 		if got := toJSON(t, tt.got); got != tt.want {
@@ -41,7 +43,7 @@ func TestReports_LoseNothing(t *testing.T) {
 func TestErrors_AreThoseOfTheEngine(t *testing.T) {
 	t.Parallel()
 	for _, pair := range [][2]error{
-		{ErrIncomplete, pebble.ErrIncomplete}, {ErrNoStore, pebble.ErrNoStore}, {ErrManifest, pebble.ErrManifest},
+		{ErrIncomplete, backup.ErrIncomplete}, {ErrNoStore, pebble.ErrNoStore}, {ErrManifest, repair.ErrManifest},
 		{ErrLocked, pebble.ErrLocked}, {ErrForeign, pebble.ErrForeign}, {ErrNewerFormat, pebble.ErrNewerFormat},
 		{ErrDamaged, pebble.ErrDamaged},
 	} {

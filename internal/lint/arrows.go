@@ -27,6 +27,19 @@ var rooms = []room{
 		foreign: []string{"github.com/cockroachdb/pebble/v2"},
 	},
 	{
+		dir: "storage/pebble/backup", foreign: []string{"github.com/cockroachdb/pebble/v2"}, without: []string{"net"},
+		own: []string{"ttl", "storage/pebble", "storage/pebble/repair", "storage/pebble/internal/*"},
+	},
+	{
+		dir: "storage/pebble/repair", foreign: []string{"github.com/cockroachdb/pebble/v2"}, without: []string{"net", "os"},
+		own: []string{"ttl", "storage", "storage/pebble", "storage/pebble/internal/*"},
+	},
+	{
+		dir: "storage/pebble/internal/logfile", foreign: []string{"github.com/cockroachdb/pebble/v2"}, without: []string{"net", "os"},
+		own: []string{"storage/pebble/internal/folder", "storage/pebble/internal/layout", "storage/pebble/internal/pebblefile", "storage/pebble/internal/wal"},
+	},
+	{dir: "storage/pebble/internal/progress", without: []string{"net", "os"}},
+	{
 		dir: "storage/pebble/internal/layout", own: []string{"ttl", "storage", "storage/pebble/internal/wal"},
 		foreign: []string{"github.com/dchest/siphash"}, without: []string{"net", "os", "io"},
 	},
@@ -62,7 +75,7 @@ var rooms = []room{
 	},
 	{dir: "server/acl", own: []string{"ttl", "server/glob"}, without: []string{"net", "os", "io", "time"}},
 	{dir: "server/glob", without: []string{"net", "os", "io", "time"}},
-	{dir: ".", own: []string{"ttl", "storage", "storage/*", "server", "server/acl", "internal/aclfile", "internal/paths"}},
+	{dir: ".", own: []string{"ttl", "storage", "storage/*", "storage/pebble/*", "server", "server/acl", "internal/aclfile", "internal/paths"}},
 	{
 		dir: "cmd/sessiond", own: []string{".", "ttl", "internal/paths"},
 		foreign: []string{"github.com/spf13/pflag", "github.com/schollz/progressbar/v3"},

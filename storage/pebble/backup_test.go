@@ -1,7 +1,6 @@
 package pebble
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -28,9 +27,9 @@ import (
 
 const testBackup = "backups/sessions"
 
-func backUp(t testing.TB, e *Engine, dir string) BackupReport {
+func backUp(t testing.TB, e *Engine, dir string) ToolCopy {
 	t.Helper()
-	b, err := Backup(context.Background(), e, dir, BackupOptions{})
+	b, err := Tools.Backup(context.Background(), e, dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +38,7 @@ func backUp(t testing.TB, e *Engine, dir string) BackupReport {
 
 func restoredOptions(fs vfs.FS) Options {
 	return Options{
-		FS: fs, CacheBytes: 1 << 20, memTableSize: 256 << 10, Clock: ttl.NewManual(1),
+		FS: fs, CacheBytes: 1 << 20, MemTableSize: 256 << 10, Clock: ttl.NewManual(1),
 		Logger:    slog.New(slog.NewTextHandler(io.Discard, nil)),
 		OnFailure: func(err error) { panic(err) },
 	}
@@ -52,7 +51,7 @@ func openRestored(t testing.TB, fs vfs.FS) *Engine {
 	if err := fs.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Restore(context.Background(), testBackup, dir, RestoreOptions{FS: fs}); err != nil {
+	if _, err := Tools.Restore(context.Background(), testBackup, dir, fs); err != nil {
 		t.Fatal(err)
 	}
 	e, err := Open(dir, restoredOptions(fs))
@@ -339,7 +338,7 @@ func TestEngine_Backup_Crash(t *testing.T) {
 			if rec, _ := get(t, store, "k"); string(rec.Value) != value {
 				t.Fatalf("step %d: the store has %q, want %q", step, rec.Value, value)
 			}
-			_, err := Restore(context.Background(), testBackup, "restored", RestoreOptions{FS: left})
+			_, err := Tools.Restore(context.Background(), testBackup, "restored", left)
 			if err == nil {
 				copied, err := Open("restored", restoredOptions(left))
 				if err != nil {
@@ -387,7 +386,7 @@ func TestRestore_Crash(t *testing.T) {
 	ctx := context.Background()
 	done := false
 	crashes(mem, hook, func() {
-		if _, err := Restore(ctx, testBackup, "restored", RestoreOptions{FS: fs}); err != nil {
+		if _, err := Tools.Restore(ctx, testBackup, "restored", fs); err != nil {
 			t.Fatal(err)
 		}
 	}, func(step int, left *vfs.MemFS) {
@@ -414,7 +413,7 @@ func TestRestore_Crash(t *testing.T) {
 // openRestoredAgain is openRestored on what an interrupted Restore has left.
 func openRestoredAgain(t *testing.T, step int, left vfs.FS) *Engine {
 	t.Helper()
-	if _, err := Restore(context.Background(), testBackup, "restored", RestoreOptions{FS: left}); err != nil {
+	if _, err := Tools.Restore(context.Background(), testBackup, "restored", left); err != nil {
 		t.Fatalf("step %d: %v", step, err)
 	}
 	e, err := Open("restored", restoredOptions(left))
@@ -429,7 +428,7 @@ func openRestoredAgain(t *testing.T, step int, left vfs.FS) *Engine {
 func twoDisks() (fs vfs.FS, tables *atomic.Int64) {
 	tables = new(atomic.Int64)
 	return hookFS{vfs.NewMem(), func(names ...string) error {
-		if len(names) == 1 && strings.HasPrefix(names[0], "backups") && immutable(names[0]) {
+		if len(names) == 1 && strings.HasPrefix(names[0], "backups") && layout.IsTable(names[0]) {
 			tables.Add(1)
 		}
 		if len(names) == 2 && strings.HasPrefix(names[0], "backups") != strings.HasPrefix(names[1], "backups") {
@@ -459,47 +458,6 @@ func TestEngine_Backup_OtherDisk(t *testing.T) {
 	}
 	closeTest(t, openRestored(t, fs))
 	closeTest(t, e)
-}
-
-// Ensure that a table of an earlier copy is taken for the same only if it is: not if it is
-// another store's, nor if this store wrote it at another time, as it is when a restored
-// copy made another history under the same names.
-func TestEngine_Backup_OtherTables(t *testing.T) {
-	t.Parallel()
-	others := map[string]func(*receipt){
-		"store": func(v *receipt) { v.store++ },
-		"time":  func(v *receipt) { v.files[len(v.files)-1].modified++ },
-		"size":  func(*receipt) {}, // below
-	}
-	for name, change := range others {
-		fs, _ := twoDisks()
-		e := openTest(t, fs, Options{Clock: ttl.NewManual(1)})
-		fill(t, e, "one ", 'a')
-		want := contents(t, e)
-		backUp(t, e, testBackup)
-		into, err := openBackup(fs, testBackup)
-		if err != nil {
-			t.Fatal(err)
-		}
-		v := into.now
-		slices.SortFunc(v.files, func(a, b backupFile) int { return cmp.Compare(a.size, b.size) })
-		change(&v)
-		largest := v.files[len(v.files)-1] // the table
-		garbage := make([]byte, largest.size)
-		if name == "size" {
-			garbage = garbage[1:]
-		}
-		if err := errors.Join(into.publish(v), folder.WriteFile(fs, into.path(v.data, largest.name), garbage)); err != nil {
-			t.Fatal(err)
-		}
-		backUp(t, e, testBackup)
-		copied := openRestored(t, fs)
-		if got := contents(t, copied); !immutable(largest.name) || !maps.Equal(got, want) {
-			t.Errorf("%s: the copy has a table that is not the store's", name)
-		}
-		closeTest(t, copied)
-		closeTest(t, e)
-	}
 }
 
 // fill stores 400 KB under names of its own, in tables that Pebble has no reason to touch.
@@ -544,7 +502,7 @@ func TestEngine_Backup_Interrupted(t *testing.T) {
 		backUp(t, e, testBackup)
 		fill(t, e, "new ", 'n')
 		begun.Store(true)
-		if _, err := Backup(ctx, e, testBackup, BackupOptions{}); !errors.Is(err, tt.want) {
+		if _, err := Tools.Backup(ctx, e, testBackup, nil); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", name, err, tt.want)
 		}
 		begun.Store(false)
@@ -588,7 +546,7 @@ func TestEngine_Backup_Refused(t *testing.T) {
 		{testDir, folder.ErrForeign}, {testDir + "/elsewhere", folder.ErrForeign}, {testDir + "/backup/deeper", folder.ErrForeign},
 	}
 	for _, tt := range tests {
-		if _, err := Backup(context.Background(), e, tt.dir, BackupOptions{}); err == nil || tt.want != nil && !errors.Is(err, tt.want) {
+		if _, err := Tools.Backup(context.Background(), e, tt.dir, nil); err == nil || tt.want != nil && !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.dir, err, tt.want)
 		}
 	}
@@ -609,25 +567,22 @@ func TestRestore_Refused(t *testing.T) {
 		spoil func(fs vfs.FS) error
 		want  error
 	}{
-		"absent":   {func(fs vfs.FS) error { return fs.RemoveAll(testBackup) }, ErrIncomplete},
-		"no data":  {func(fs vfs.FS) error { return fs.RemoveAll(testBackup + "/data-000001") }, ErrIncomplete},
-		"no table": {func(fs vfs.FS) error { return fs.Remove(testBackup + "/data-000001/" + tableIn(fs)) }, ErrIncomplete},
+		"absent":   {func(fs vfs.FS) error { return fs.RemoveAll(testBackup) }, Tools.ErrIncomplete},
+		"no data":  {func(fs vfs.FS) error { return fs.RemoveAll(testBackup + "/data-000001") }, Tools.ErrIncomplete},
+		"no table": {func(fs vfs.FS) error { return fs.Remove(testBackup + "/data-000001/" + tableIn(fs)) }, Tools.ErrIncomplete},
 		"half a table": {func(fs vfs.FS) error {
 			return folder.WriteFile(fs, testBackup+"/data-000001/"+tableIn(fs), []byte("half"))
-		}, ErrIncomplete},
+		}, Tools.ErrIncomplete},
 		"damaged table": {func(fs vfs.FS) error {
 			name := testBackup + "/data-000001/" + tableIn(fs)
 			text, err := folder.ReadFile(fs, name)
 			text[len(text)/2] ^= 1
 			return errors.Join(err, folder.WriteFile(fs, name, text))
 		}, layout.ErrDamaged},
-		"never completed": {func(fs vfs.FS) error {
-			return folder.WriteFile(fs, testBackup+"/BACKUP", receipt{}.encode())
-		}, ErrIncomplete},
 		"half a receipt": {func(fs vfs.FS) error {
 			text, err := folder.ReadFile(fs, testBackup+"/BACKUP")
 			return errors.Join(err, folder.WriteFile(fs, testBackup+"/BACKUP", text[:len(text)-4]))
-		}, errReceipt},
+		}, Tools.ErrReceipt},
 		"target in use": {func(fs vfs.FS) error {
 			return errors.Join(fs.MkdirAll("restored", folder.Mode), folder.WriteFile(fs, "restored/x", nil))
 		}, folder.ErrForeign},
@@ -642,7 +597,7 @@ func TestRestore_Refused(t *testing.T) {
 		if err := tt.spoil(fs); err != nil {
 			t.Fatal(name, err)
 		}
-		b, err := Restore(context.Background(), testBackup, "restored", RestoreOptions{FS: fs})
+		b, err := Tools.Restore(context.Background(), testBackup, "restored", fs)
 		if !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", name, err, tt.want)
 		}
@@ -659,7 +614,7 @@ func TestRestore_Refused(t *testing.T) {
 func tableIn(fs vfs.FS) string {
 	names, _ := fs.List(testBackup + "/data-000001")
 	for _, name := range names {
-		if immutable(name) {
+		if layout.IsTable(name) {
 			return name
 		}
 	}
@@ -680,7 +635,7 @@ func TestEngine_Backup_Records(t *testing.T) {
 		t.Errorf("backup %+v, want records %v", b, want)
 	}
 	closeTest(t, e)
-	r, err := Restore(context.Background(), testBackup, "restored", RestoreOptions{FS: fs})
+	r, err := Tools.Restore(context.Background(), testBackup, "restored", fs)
 	if err != nil || !maps.Equal(r.Records, b.Records) || r.Made != b.Made {
 		t.Errorf("restored %+v, %v, want %+v", r, err, b)
 	}

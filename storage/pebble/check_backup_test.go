@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -29,7 +30,7 @@ func TestCheck_Backup(t *testing.T) {
 	}
 	var done, total int64
 	e.room.stuck.Store(true) // so that there is no checkpoint before, and the log of the copy has something in it
-	_, err := Backup(context.Background(), e, testBackup, BackupOptions{Progress: func(a, b int64) { done, total = a, b }})
+	_, err := Tools.Backup(context.Background(), e, testBackup, func(a, b int64) { done, total = a, b })
 	if err != nil || done != total || total < 80_000 {
 		t.Errorf("Backup: %v, %d of %d bytes", err, done, total)
 	}
@@ -41,11 +42,11 @@ func TestCheck_Backup(t *testing.T) {
 		t.Fatal(err)
 	}
 	slices.Sort(names)
-	check := func() (CheckReport, error) { return CheckAny(context.Background(), testBackup, CheckOptions{FS: fs}) }
+	check := func() (ToolCheck, error) { return Tools.Check(context.Background(), testBackup, fs) }
 
 	report, err := check()
 	if err != nil || report.Damage != 0 || report.Made != 77 || report.Tables == 0 || report.Changes != 300 ||
-		!slices.Equal(report.Databases, []DatabaseSessions{{0, 300}}) {
+		!maps.Equal(report.Databases, map[int]int64{0: 300}) {
 		t.Errorf("a sound backup: %+v, %v", report, err)
 	}
 	if after, err := fs.List(data); err != nil || !slices.Equal(slices.Sorted(slices.Values(after)), names) {
@@ -90,8 +91,8 @@ func TestCheck_Backup(t *testing.T) {
 			if err := errors.Join(err, checkErr); err != nil || report.Damage == 0 || !strings.Contains(fmt.Sprint(report.Problems), path.Base(name)) {
 				t.Errorf("%s in %s: %+v, %v", what, name, report, err)
 			}
-			_, err = Restore(context.Background(), testBackup, "restored", RestoreOptions{FS: fs})
-			if !errors.Is(err, layout.ErrDamaged) && !errors.Is(err, ErrIncomplete) && !errors.Is(err, errReceipt) || !strings.Contains(err.Error(), path.Base(name)) {
+			_, err = Tools.Restore(context.Background(), testBackup, "restored", fs)
+			if !errors.Is(err, layout.ErrDamaged) && !errors.Is(err, Tools.ErrIncomplete) && !errors.Is(err, Tools.ErrReceipt) || !strings.Contains(err.Error(), path.Base(name)) {
 				t.Errorf("%s in %s: Restore: %v", what, name, err)
 			}
 			if left, err := fs.List("restored"); err == nil && len(left) > 0 {

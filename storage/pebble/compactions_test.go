@@ -66,7 +66,7 @@ func TestEngine_Close_CompactionWaits(t *testing.T) {
 func TestEngine_Close_ManyTables(t *testing.T) {
 	t.Parallel()
 	fs := vfs.NewMem()
-	e := openTest(t, fs, Options{LogBytes: 16 << 20, memTableSize: 64 << 10})
+	e := openTest(t, fs, Options{LogBytes: 16 << 20, MemTableSize: 64 << 10})
 	const records = 3000
 	for i := range records { // not in the order in which they end: so the tables overlap
 		put(t, e, fmt.Sprint(i), strings.Repeat("x", 1000), ttl.Instant(1_000_000+i*7919%records))
@@ -91,7 +91,7 @@ func TestEngine_Close_ManyTables(t *testing.T) {
 // damage once: it would begin anew each time, and never come to its end.
 func TestCheckpoint_AfterDamage(t *testing.T) {
 	t.Parallel()
-	e := openTest(t, vfs.NewMem(), Options{LogBytes: 16 << 20, memTableSize: 64 << 10})
+	e := openTest(t, vfs.NewMem(), Options{LogBytes: 16 << 20, MemTableSize: 64 << 10})
 	defer closeTest(t, e)
 	e.compactions.ended(fmt.Errorf("as a compaction that met damage: %w", layout.ErrDamaged))
 	for i := range 3000 {

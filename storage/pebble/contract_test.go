@@ -40,7 +40,7 @@ func memFactory(size int64) enginetest.Factory {
 	var stores sync.Map // of the vfs.FS by engine
 	open := func(t testing.TB, fs vfs.FS) storage.Engine {
 		t.Helper()
-		e := openTest(t, fs, Options{recordBytes: size})
+		e := openTest(t, fs, Options{RecordBytes: size})
 		stores.Store(e, fs)
 		return e
 	}

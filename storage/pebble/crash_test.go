@@ -87,7 +87,7 @@ func TestCrash_KeepsThePromise(t *testing.T) {
 				fs, m := vfs.NewCrashableMem(), &mapped{}
 				opts := Options{Durability: tt.mode, Clock: ttl.NewManual(1)}
 				if mark {
-					opts.mapFile = m.open
+					opts.MapFile = m.open
 				}
 				e := openTest(t, fs, opts)
 				stop := make(chan struct{})
@@ -109,9 +109,9 @@ func TestCrash_KeepsThePromise(t *testing.T) {
 					switch rest := m.clone(); {
 					case !mark:
 					case tt.share == kill:
-						left.mapFile = rest.open
+						left.MapFile = rest.open
 					default:
-						left.mapFile, left.bootID = rest.torn(before, tt.share, rng).open, anotherBoot
+						left.MapFile, left.BootID = rest.torn(before, tt.share, rng).open, anotherBoot
 					}
 					clone := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: tt.share, RNG: rng})
 					survivor := openTest(t, clone, left)

@@ -3,7 +3,6 @@ package pebble
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -44,10 +43,10 @@ const damageNames = 3000
 func openDamageTest(fs vfs.FS, dir string, memTableSize uint64) (*Engine, error) {
 	opts := Options{
 		CacheBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler), OnFailure: func(err error) { panic(err) },
-		FS: fs, recordBytes: -1, memTableSize: memTableSize,
+		FS: fs, RecordBytes: -1, MemTableSize: memTableSize,
 	}
 	if fs != nil {
-		opts.mapFile = func(path string, size int) (*wal.Mapping, error) { return mapCopy(fs, path, size) }
+		opts.MapFile = func(path string, size int) (*wal.Mapping, error) { return mapCopy(fs, path, size) }
 	}
 	return Open(dir, opts)
 }
@@ -239,7 +238,7 @@ func (f damageFolder) refused(t *testing.T, fs vfs.FS, err error, what, file str
 		strings.Contains(text, "\n") || damageKind(file) == "segment" && !strings.Contains(text, "at byte ") {
 		t.Errorf("%s: refused with %v", what, err)
 	}
-	report, err := Check(t.Context(), testDir, CheckOptions{FS: fs})
+	report, err := Tools.Check(t.Context(), testDir, fs)
 	if err != nil || report.Damage == 0 {
 		t.Errorf("%s: refused, and Check found nothing, %v", what, err)
 	}
@@ -249,7 +248,9 @@ func (f damageFolder) refused(t *testing.T, fs vfs.FS, err error, what, file str
 	}
 	left := damageFolder{}
 	for _, name := range names {
-		left[name] = readAll(t, fs, fs.PathJoin(testDir, name))
+		if left[name], err = folder.ReadFile(fs, fs.PathJoin(testDir, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	left["LOCK"], f = f["LOCK"], maps.Clone(f)
 	for name, content := range f {
@@ -425,104 +426,6 @@ func TestDamage_NeverSilent(t *testing.T) {
 	}
 }
 
-// Ensure that one flipped bit in any byte of a frame, whatever it says, is refused by the file and
-// the byte where the frame begins, and that what its rest is filled up with means nothing.
-func TestDamage_EveryFrame(t *testing.T) {
-	t.Parallel()
-	fs, m := vfs.NewMem(), &mapped{}
-	e := openTest(t, fs, Options{Clock: ttl.NewManual(1000), LogBytes: minLogBytes, mapFile: m.open, bootID: 1})
-	put(t, e, "swept", "v", 900)
-	for _, name := range []string{"touched", "deleted"} {
-		put(t, e, name, "v", 5000)
-	}
-	if err := e.checkpoint(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	put(t, e, "put", "value", 6000)
-	setDeadline(t, e, "touched", 7000)
-	update(t, e, func(tx storage.Txn) error { return tx.Delete(keyOf("deleted")) }, keyOf("deleted"))
-	update(t, e, func(tx storage.Txn) error { return tx.Flush(1) })
-	update(t, e, func(tx storage.Txn) error { return tx.Swap(0, 2) })
-	sweepAll(t, e, 1000, 10)
-	update(t, e, func(tx storage.Txn) error {
-		return errors.Join(tx.Flush(1), tx.Put(keyOf("a"), storage.Record{Kind: storage.KindString}), tx.Swap(2, 3))
-	})
-	syncTo(t, e, storage.Everything)
-	left := vfs.NewMem()
-	if _, err := vfs.Clone(fs, left, testDir, testDir, vfs.CloneSync); err != nil {
-		t.Fatal(err)
-	}
-	writeAll(t, left, left.PathJoin(testDir, "log.mark"), m.clone().b)
-	closeTest(t, e)
-
-	h := &past{fs: left}
-	kinds := map[layout.ChangeKind]bool{}
-	for _, f := range h.frames(t) {
-		for _, kind := range f.kinds {
-			kinds[kind] = true
-		}
-		b := readAll(t, left, left.PathJoin(testDir, f.file))
-		for at := f.from; at < f.to; at++ {
-			filling := at >= f.used
-			b[at] ^= 1 << (at % 8)
-			writeAll(t, left, left.PathJoin(testDir, f.file), b)
-			if filling {
-				if report := h.check(t); report.Damage != 0 {
-					t.Errorf("byte %d of %+v, which is filled up: %v", at, f, report.Problems)
-				}
-			} else {
-				_, err := Open(testDir, Options{FS: left})
-				want := fmt.Sprintf("%s is damaged at byte %d: ", f.file, f.from)
-				if !errors.Is(err, layout.ErrDamaged) || !strings.Contains(err.Error(), want) {
-					t.Fatalf("byte %d of %+v: %v, want %v and %q", at, f, err, layout.ErrDamaged, want)
-				}
-			}
-			b[at] ^= 1 << (at % 8)
-		}
-		writeAll(t, left, left.PathJoin(testDir, f.file), b)
-	}
-	for _, kind := range []layout.ChangeKind{layout.ChangePut, layout.ChangeTouch, layout.ChangeDelete, layout.ChangeFlush, layout.ChangePhysicalDBs, layout.ChangeClock} {
-		if !kinds[kind] {
-			t.Errorf("no frame has a change of kind %d", kind)
-		}
-	}
-	if report := h.check(t); report.Damage != 0 {
-		t.Errorf("when all is as it was: %v", report.Problems)
-	}
-}
-
-// Ensure that a flipped bit in a list of tables is refused wherever another edit follows: Pebble would
-// take it for the end of the list.
-func TestDamage_Manifest(t *testing.T) {
-	t.Parallel()
-	h := soundPast(t)
-	name := h.files(t, "MANIFEST-*")[0]
-	good := readAll(t, h.fs, h.fs.PathJoin(testDir, name))
-	last := 0 // where the last chunk begins
-	for at := 0; at+pebblefile.ChunkHead < len(good); at += pebblefile.ChunkHead + int(binary.LittleEndian.Uint16(good[at+4:])) {
-		last = at
-	}
-	if last < 1000 || last > pebblefile.ChunkBlock {
-		t.Fatalf("the last chunk of %d bytes begins at %d", len(good), last)
-	}
-	for at := 0; at < last; at += 97 {
-		b := slices.Clone(good)
-		b[at] ^= 1 << (at % 8)
-		writeAll(t, h.fs, h.fs.PathJoin(testDir, name), b)
-		before := h.contents(t)
-		_, err := Open(testDir, Options{FS: h.fs})
-		if !errors.Is(err, layout.ErrDamaged) || !strings.Contains(err.Error(), name+" is damaged at ") {
-			t.Fatalf("byte %d of %d: %v", at, len(good), err)
-		}
-		if _, err := Repair(t.Context(), testDir, repairedDir, RepairOptions{FS: h.fs}); !errors.Is(err, ErrManifest) {
-			t.Fatalf("byte %d of %d: Repair: %v", at, len(good), err)
-		}
-		if h.contents(t) != before {
-			t.Fatalf("byte %d of %d: the folder was changed", at, len(good))
-		}
-	}
-}
-
 func damageKind(name string) string {
 	if ext := filepath.Ext(name); ext == ".log" || ext == ".sst" {
 		return ext[1:]
@@ -566,7 +469,7 @@ func TestDamage_Compaction(t *testing.T) {
 	fs, clock := vfs.NewMem(), ttl.NewManual(1)
 	log := &lines{of: map[string]int{}}
 	e, err := Open(testDir, Options{
-		FS: fs, Clock: clock, CacheBytes: 1 << 20, recordBytes: -1, memTableSize: 4 << 20, Logger: slog.New(log),
+		FS: fs, Clock: clock, CacheBytes: 1 << 20, RecordBytes: -1, MemTableSize: 4 << 20, Logger: slog.New(log),
 		OnFailure: func(err error) { panic(err) },
 	})
 	if err != nil {
@@ -681,7 +584,7 @@ func damageTable(t *testing.T, fs vfs.FS, path string) {
 func TestDamage_LargeSession(t *testing.T) {
 	t.Parallel()
 	fs := vfs.NewMem()
-	e := openTest(t, fs, Options{recordBytes: -1})
+	e := openTest(t, fs, Options{RecordBytes: -1})
 	value := make([]byte, 4<<20)
 	for i := range value {
 		value[i] = byte(rand.Uint32())

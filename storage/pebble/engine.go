@@ -73,8 +73,8 @@ func newEngine(opts Options, lock *pebbledb.Lock) *Engine {
 		clock:     opts.Clock,
 		logger:    opts.Logger,
 		onFailure: opts.OnFailure,
-		cache:     cache.New(opts.recordBytes),
-		large:     largeBatches{threshold: int(opts.memTableSize / 2)},
+		cache:     cache.New(opts.RecordBytes),
+		large:     largeBatches{threshold: int(opts.MemTableSize / 2)},
 		room:      boundless(),
 	}
 	e.checkpoints.begin()

@@ -123,7 +123,7 @@ func (x *trial) live(t testing.TB, fs vfs.FS) error {
 		Durability: x.mode, Clock: x.pace,
 		OnFailure: func(err error) { x.ended, x.told = err, x.told+1 },
 		Logger:    slog.New(slog.NewTextHandler(x.log, nil)),
-		FS:        fs, CacheBytes: 1 << 20, memTableSize: 32 << 10,
+		FS:        fs, CacheBytes: 1 << 20, MemTableSize: 32 << 10,
 	}
 	e, err := Open(testDir, opts)
 	if err != nil {
@@ -170,7 +170,7 @@ func (x *trial) prod(t testing.TB, e *Engine) {
 	_, viewErr := e.View(ctx, storage.Scope{Keys: []storage.Key{k}}, func(storage.Reader) error { return nil })
 	_, updateErr := e.Update(ctx, storage.Scope{Keys: []storage.Key{k}}, func(storage.Txn) error { return nil })
 	_, _, sweepErr := e.Sweep(ctx, x.clock.Now(), 1)
-	_, backupErr := Backup(ctx, e, "backup", BackupOptions{})
+	_, backupErr := Tools.Backup(ctx, e, "backup", nil)
 	for call, err := range map[string]error{
 		"View": viewErr, "Update": updateErr, "Sync": e.Sync(ctx, 1),
 		"Sync of nothing": e.Sync(ctx, 0), "Sweep": sweepErr, "Backup": backupErr, "Close": e.Close(),
@@ -322,7 +322,7 @@ func TestBadDisk_FlushFails(t *testing.T) {
 	}}
 	clock, log := ttl.NewManual(1), &logLines{}
 	e := openTest(t, fs, Options{
-		Clock: clock, Logger: slog.New(slog.NewTextHandler(log, nil)), memTableSize: 32 << 10,
+		Clock: clock, Logger: slog.New(slog.NewTextHandler(log, nil)), MemTableSize: 32 << 10,
 	})
 	defer closeTest(t, e)
 	broken.Store(true)
@@ -420,7 +420,7 @@ func TestBadDisk_FolderOfTheLog(t *testing.T) {
 		}
 		return nil
 	}}
-	e := openTest(t, fs, Options{memTableSize: 32 << 10, OnFailure: func(err error) { told <- err }})
+	e := openTest(t, fs, Options{MemTableSize: 32 << 10, OnFailure: func(err error) { told <- err }})
 	k := keyOf("name")
 	var err error
 	for i := 0; err == nil && i < 1000; i++ { // the second segment comes into use, so a third is made

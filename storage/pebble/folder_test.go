@@ -81,12 +81,12 @@ func TestOpen_Hidden(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Backup(t.Context(), e, backup, BackupOptions{}); err != nil {
+		if _, err := Tools.Backup(t.Context(), e, backup, nil); err != nil {
 			t.Errorf("Backup: %v", err)
 		}
 		closeTest(t, e)
 	}
-	if _, err := Restore(t.Context(), backup, restored, RestoreOptions{}); err != nil {
+	if _, err := Tools.Restore(t.Context(), backup, restored, nil); err != nil {
 		t.Errorf("Restore: %v", err)
 	}
 	for _, folder := range []string{dir, backup, restored} {
@@ -149,10 +149,10 @@ func TestOpen_OtherFormat(t *testing.T) {
 				t.Errorf("%s: Open: %v, want %v", what, err, want)
 			}
 		}
-		if _, err := Check(t.Context(), testDir, CheckOptions{FS: fs}); !errors.Is(err, want) {
+		if _, err := Tools.Check(t.Context(), testDir, fs); !errors.Is(err, want) {
 			t.Errorf("%s: Check: %v, want %v", what, err, want)
 		}
-		if _, err := Repair(t.Context(), testDir, repairedDir, RepairOptions{FS: fs}); !errors.Is(err, want) {
+		if err := Tools.Repair(t.Context(), testDir, "repaired", fs); !errors.Is(err, want) {
 			t.Errorf("%s: Repair: %v, want %v", what, err, want)
 		}
 	}

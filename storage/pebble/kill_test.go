@@ -285,7 +285,7 @@ func live(t testing.TB, rng *rand.Rand, mode storage.Durability, from *ending) [
 		after:  func(op fileOp) { m.pass("after", op) },
 	}
 	m.begin("opening", 2, 30)
-	e := openCut(t, fs, Options{Durability: mode, Clock: m.clock, mapFile: from.mark.open,
+	e := openCut(t, fs, Options{Durability: mode, Clock: m.clock, MapFile: from.mark.open,
 		CacheBytes: []int64{1, 64 << 10, 32 << 20}[rng.IntN(3)]})
 	base := survey(t, e)
 	m.begin("work", endsOfWork, 60)
@@ -349,7 +349,7 @@ func (end *ending) judge(t testing.TB, rng *rand.Rand, mode storage.Durability) 
 		left = left.reopen(t, rng, mode)
 	}
 	disk, mark := afterCrash(left.disk, kill, 0), left.mark.clone() // the next life may begin with the others
-	e := openCut(t, disk, Options{Durability: mode, Clock: ttl.NewManual(end.now), mapFile: mark.open})
+	e := openCut(t, disk, Options{Durability: mode, Clock: ttl.NewManual(end.now), MapFile: mark.open})
 	checkStore(t, e)
 	found := survey(t, e)
 	if e.revisions.Load() < end.revision {
@@ -379,7 +379,7 @@ func (end *ending) reopen(t testing.TB, rng *rand.Rand, mode storage.Durability)
 		after:  func(op fileOp) { m.pass("after", op) },
 	}
 	m.begin("opening again", 1, 30)
-	e := openCut(t, fs, Options{Durability: mode, Clock: m.clock, mapFile: from.mark.open})
+	e := openCut(t, fs, Options{Durability: mode, Clock: m.clock, MapFile: from.mark.open})
 	if m.lacks() > 0 {
 		m.mu.Lock()
 		m.end("opened")

@@ -27,7 +27,7 @@ const (
 func (o *Options) logConfig(dir string) wal.Config {
 	size := o.LogBytes
 	if size == 0 {
-		size = min(8*int64(o.memTableSize), 128<<20)
+		size = min(8*int64(o.MemTableSize), 128<<20)
 	}
 	segment := min(size/logSegments, maxSegmentBytes) &^ 4095
 	return wal.Config{
@@ -35,7 +35,7 @@ func (o *Options) logConfig(dir string) wal.Config {
 		Dir:          dir,
 		Segments:     int(size / segment),
 		SegmentBytes: int(segment),
-		Map:          o.mapFile,
+		Map:          o.MapFile,
 		Boot:         o.boot(),
 		Warn:         func(msg string, err error) { o.Logger.Warn(msg, "err", err) },
 	}
@@ -50,8 +50,8 @@ func (e *Engine) noteLogSize(asked int64, config wal.Config) {
 
 // boot names the run of the machine that the mark of the log belongs to.
 func (o *Options) boot() uint64 {
-	if o.bootID != 0 {
-		return o.bootID
+	if o.BootID != 0 {
+		return o.BootID
 	}
 	return mmap.Boot()
 }

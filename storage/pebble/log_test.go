@@ -215,7 +215,7 @@ func TestLog_Full(t *testing.T) {
 		return nil
 	}}
 	e := openTest(t, fs, Options{
-		Durability: storage.EverySec, Clock: ttl.NewManual(1), LogBytes: minLogBytes, memTableSize: 4 << 20,
+		Durability: storage.EverySec, Clock: ttl.NewManual(1), LogBytes: minLogBytes, MemTableSize: 4 << 20,
 		Logger: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	defer closeTest(t, e)
@@ -232,7 +232,7 @@ func TestLog_Full(t *testing.T) {
 	}()
 	eventually(t, "changes wait", func() bool { return strings.Contains(log.String(), "changes wait until") })
 	n := told.Load()
-	survivor := openTest(t, afterCrash(disk, kill, 1), Options{memTableSize: 4 << 20})
+	survivor := openTest(t, afterCrash(disk, kill, 1), Options{MemTableSize: 4 << 20})
 	if found := len(survey(t, survivor)); int64(found) < n || found >= changes {
 		t.Errorf("%d records after kill -9, %d of %d changes were acknowledged", found, n, changes)
 	}
@@ -254,7 +254,7 @@ func TestLog_FullDisk(t *testing.T) {
 	fs := newSmallFS(t, vfs.NewCrashableMem(), 1<<30)
 	fs.refuses = func(category vfs.DiskWriteCategory) bool { return full.Load() && category == categoryFlush }
 	clock := ttl.NewManual(1)
-	e := openTest(t, fs, Options{Clock: clock, LogBytes: minLogBytes, memTableSize: 8 << 20})
+	e := openTest(t, fs, Options{Clock: clock, LogBytes: minLogBytes, MemTableSize: 8 << 20})
 	defer closeTest(t, e)
 	stop := keepMoving(clock)
 	full.Store(true)
@@ -285,7 +285,7 @@ func TestLog_FullDisk(t *testing.T) {
 	if ended < 50 || ended == 3000 {
 		t.Errorf("%d times what ends a session was accepted", ended)
 	}
-	survivor := openTest(t, killed(t, fs), Options{memTableSize: 8 << 20})
+	survivor := openTest(t, killed(t, fs), Options{MemTableSize: 8 << 20})
 	rec, _ := get(t, survivor, name(0))
 	if n := len(survey(t, survivor)); n != records-1 || rec.Deadline != ttl.Instant(10_000-ended) {
 		t.Errorf("%d records after kill -9, want %d; deadline %d, want %d", n, records-1, rec.Deadline, 10_000-ended)
@@ -302,7 +302,7 @@ func TestLog_FullDisk(t *testing.T) {
 func TestLog_LongRecovery(t *testing.T) {
 	t.Parallel()
 	fs := vfs.NewCrashableMem()
-	e := openTest(t, fs, Options{Clock: ttl.NewManual(1), LogBytes: 4 << 20, memTableSize: 4 << 20})
+	e := openTest(t, fs, Options{Clock: ttl.NewManual(1), LogBytes: 4 << 20, MemTableSize: 4 << 20})
 	c := newChain(rand.New(rand.NewPCG(1, 2)), 500, 1000)
 	c.steps(t, e, 2000)
 	if e.log.Room() < e.log.Capacity()/2 {
@@ -310,7 +310,7 @@ func TestLog_LongRecovery(t *testing.T) {
 	}
 	left := afterCrash(fs, kill, 1)
 	closeTest(t, e)
-	c.holds(t, "kill -9", left, Options{memTableSize: 32 << 10}, len(c.changes))
+	c.holds(t, "kill -9", left, Options{MemTableSize: 32 << 10}, len(c.changes))
 }
 
 // moments gathers what kill -9 and a power cut leave before and after each file operation that
@@ -402,7 +402,7 @@ func TestLog_EndInRecovery(t *testing.T) {
 	c.steps(t, e, 100)
 	kills := afterCrash(disk, kill, 1)
 	closeTest(t, e)
-	small := Options{memTableSize: 32 << 10}
+	small := Options{MemTableSize: 32 << 10}
 	for _, x := range sampled(rng, recoveries(t, "kill -9", kills, rng, small), 20) {
 		again := recoveries(t, x.when, x.disk, rng, small)
 		for _, y := range append(sampled(rng, again, 3), x) {

@@ -207,8 +207,8 @@ func readMatrixFolder(t testing.TB, files vfs.FS) matrixFolder {
 // open opens the store on the disk.
 func (d *matrixDisk) open(mode storage.Durability, boot uint64, clock ttl.Clock) (*Engine, error) {
 	return Open(testDir, Options{
-		Durability: mode, Clock: clock, CacheBytes: 1 << 20, LogBytes: minLogBytes, memTableSize: 256 << 10,
-		FS: d, mapFile: d.mapFile, bootID: boot, Logger: slog.New(slog.DiscardHandler),
+		Durability: mode, Clock: clock, CacheBytes: 1 << 20, LogBytes: minLogBytes, MemTableSize: 256 << 10,
+		FS: d, MapFile: d.mapFile, BootID: boot, Logger: slog.New(slog.DiscardHandler),
 		OnFailure: func(err error) { panic(err) },
 	})
 }

@@ -22,7 +22,7 @@ import (
 func TestTxn_TradePlaces(t *testing.T) {
 	t.Parallel()
 	for name, size := range caches {
-		e := openTest(t, vfs.NewMem(), Options{recordBytes: size})
+		e := openTest(t, vfs.NewMem(), Options{RecordBytes: size})
 		a, b := keyOf("a"), keyOf("b")
 		put(t, e, "a", "of a", ttl.Never)
 		put(t, e, "b", "of b", ttl.Never)

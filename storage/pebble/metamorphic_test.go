@@ -34,7 +34,7 @@ func optionsFactory(rng *rand.Rand) enginetest.Factory {
 			Logger:       slog.New(slog.NewTextHandler(io.Discard, nil)),
 			OnFailure:    func(err error) { panic(err) },
 			FS:           fs,
-			memTableSize: []uint64{8 << 10, 64 << 10, 1 << 20}[rng.IntN(3)],
+			MemTableSize: []uint64{8 << 10, 64 << 10, 1 << 20}[rng.IntN(3)],
 		}
 		e, err := Open(testDir, opts)
 		if err != nil {

@@ -108,6 +108,9 @@ func (e *Engine) start(dir string, opts Options) error {
 	e.room.fit(options)
 	e.stalls.listen(options.EventListener)
 	config.FS = logfile.FS{FS: opts.FS, Folder: options.FS, Fits: func() bool { return e.room.fitsMore(int64(config.SegmentBytes)) }}
+	if opts.Tune != nil {
+		opts.Tune(options)
+	}
 	if err := e.openParts(dir, options, config, opts.Inherit); err != nil {
 		if errors.Is(err, wal.ErrReleased) {
 			err = pebblefile.NewProblemError(found.List, "ends too early, or is an older one: its tables lack what the log has no more")
@@ -115,6 +118,9 @@ func (e *Engine) start(dir string, opts Options) error {
 		return errors.Join(pebblefile.OpenError(dir, err), begun.fail())
 	}
 	begun.succeed()
+	if opts.Opened != nil {
+		opts.Opened(e.db)
+	}
 	e.noteLogSize(opts.LogBytes, config)
 	e.room.begin(e.written, e.stalls.move)
 	e.stalls.every = min(e.room.memTable, int64(e.log.Capacity())) / 16

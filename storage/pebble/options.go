@@ -37,16 +37,20 @@ type Options struct {
 	// storage.ErrFailed. It may be called with any lock held, and must not wait for a call of the
 	// store. Logger is told in any case.
 	OnFailure func(error)
-	// inherit is what a store that Open makes takes over from another one, as far as it is known: its
+	// Inherit is what a store that Open makes takes over from another one, as far as it is known: its
 	// seed, its clock, which databases were swapped, and that its revisions are not used again. Nil
-	// means nothing.
+	// means nothing. It is for package repair.
 	Inherit *tree.Head
 
-	FS           vfs.FS     // nil means the operating system's
-	mapFile      wal.Mapper // nil means that the log has no mark, unless fs is nil, too
-	bootID       uint64     // zero means what the operating system says
-	recordBytes  int64      // zero means three quarters of CacheBytes, less than zero none
-	memTableSize uint64     // zero means a quarter of CacheBytes, from 4 to 16 MiB
+	// What follows is for tests.
+
+	FS           vfs.FS                  // nil means the operating system's
+	MapFile      wal.Mapper              // nil means that the log has no mark, unless FS is nil, too
+	BootID       uint64                  // zero means what the operating system says
+	RecordBytes  int64                   // for package cache; zero means three quarters of CacheBytes, less than zero none
+	MemTableSize uint64                  // zero means a quarter of CacheBytes, from 4 to 16 MiB
+	Tune         func(*pebbledb.Options) // changes how the tree is opened; nil means not
+	Opened       func(*pebbledb.DB)      // is handed the tree; nil means nobody
 }
 
 const (
@@ -76,8 +80,8 @@ func (o Options) withDefaults() Options {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = defaultCacheBytes
 	}
-	if o.recordBytes == 0 {
-		o.recordBytes = o.CacheBytes / 4 * 3
+	if o.RecordBytes == 0 {
+		o.RecordBytes = o.CacheBytes / 4 * 3
 	}
 	if o.Clock == nil {
 		o.Clock = ttl.System
@@ -86,11 +90,11 @@ func (o Options) withDefaults() Options {
 		o.Logger = slog.Default()
 	}
 	if o.FS == nil {
-		o.FS, o.mapFile = folder.SystemFS, mmap.Map
+		o.FS, o.MapFile = folder.SystemFS, mmap.Map
 	}
-	if o.memTableSize == 0 {
+	if o.MemTableSize == 0 {
 		// Who sets a small cache means the tables in memory, too.
-		o.memTableSize = uint64(min(max(o.CacheBytes/4, minMemTableSize), maxMemTableSize))
+		o.MemTableSize = uint64(min(max(o.CacheBytes/4, minMemTableSize), maxMemTableSize))
 	}
 	return o
 }
@@ -99,7 +103,7 @@ func (o Options) withDefaults() Options {
 // process to end, and must not return.
 func (o Options) pebble(fs vfs.FS, lock *pebbledb.Lock, fatal func(error)) *pebbledb.Options {
 	p := tree.Options(tree.Config{
-		FS: fs, Lock: lock, CacheBytes: o.CacheBytes - max(o.recordBytes, 0), MemTableBytes: o.memTableSize, Logger: o.Logger, Fatal: fatal,
+		FS: fs, Lock: lock, CacheBytes: o.CacheBytes - max(o.RecordBytes, 0), MemTableBytes: o.MemTableSize, Logger: o.Logger, Fatal: fatal,
 	})
 	p.MemTableStopWritesThreshold = memTables
 	p.L0StopWritesThreshold = maxDepth

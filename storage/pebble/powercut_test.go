@@ -109,7 +109,7 @@ func (l *life) live(disk *vfs.MemFS, share int, seed uint64) *cut {
 // compacts several times.
 func openCut(t testing.TB, fs vfs.FS, opts Options) *Engine {
 	t.Helper()
-	opts.memTableSize = 32 << 10
+	opts.MemTableSize = 32 << 10
 	return openTest(t, fs, opts)
 }
 

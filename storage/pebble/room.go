@@ -96,7 +96,7 @@ func newRoom(dir string, opts *Options) (*room, error) {
 		total = min(total, opts.MaxDisk)
 	}
 	r := &room{
-		geometry: geometryOf(total, int64(opts.memTableSize)),
+		geometry: geometryOf(total, int64(opts.MemTableSize)),
 		quota:    opts.MaxDisk,
 		clock:    opts.Clock,
 		logger:   opts.Logger,
@@ -104,7 +104,7 @@ func newRoom(dir string, opts *Options) (*room, error) {
 	r.over = context.Background() // until it has begun
 	r.reserve.fs, r.reserve.dir = opts.FS, dir
 	r.reserve.size, r.reserve.none = r.size, unknown
-	opts.memTableSize = uint64(r.memTable)
+	opts.MemTableSize = uint64(r.memTable)
 	return r, errors.Join(r.reserve.find(), r.fits())
 }
 

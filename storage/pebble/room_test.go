@@ -366,7 +366,7 @@ func TestOpen_FullDisk(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 1))
 	fs := newSmallFS(t, vfs.NewCrashableMem(), 20<<20)
-	e := openTest(t, fs, Options{Clock: ttl.NewManual(1), memTableSize: 1 << 20})
+	e := openTest(t, fs, Options{Clock: ttl.NewManual(1), MemTableSize: 1 << 20})
 	for i := 0; tryPut(t, e, fmt.Sprint(i), noiseOf(rng, 8<<10), 5000) == nil; i++ {
 		continue
 	}
@@ -381,7 +381,7 @@ func TestOpen_FullDisk(t *testing.T) {
 	closeTest(t, e)
 
 	again.leave(0)
-	e = openTest(t, again, Options{Clock: ttl.NewManual(1), memTableSize: 1 << 20})
+	e = openTest(t, again, Options{Clock: ttl.NewManual(1), MemTableSize: 1 << 20})
 	if got := survey(t, e); !maps.Equal(got, want) {
 		t.Fatalf("%d records, want %d", len(got), len(want))
 	}
@@ -429,7 +429,7 @@ func TestOpen_NoRoomAtAll(t *testing.T) {
 	again.mu.Lock()
 	files := maps.Clone(again.sizes)
 	again.mu.Unlock()
-	opts := Options{Clock: ttl.NewManual(1), FS: again, CacheBytes: 1 << 20, memTableSize: 256 << 10}
+	opts := Options{Clock: ttl.NewManual(1), FS: again, CacheBytes: 1 << 20, MemTableSize: 256 << 10}
 	if _, err := Open(testDir, opts); !errors.Is(err, storage.ErrFull) {
 		t.Fatalf("Open = %v, want %v", err, storage.ErrFull)
 	}
@@ -676,7 +676,7 @@ func (x *fullLife) restart() {
 	closeTest(x.t, x.e)
 	x.fs = next
 	opts := x.opts
-	opts.FS, opts.CacheBytes, opts.memTableSize = x.fs, 1<<20, 256<<10
+	opts.FS, opts.CacheBytes, opts.MemTableSize = x.fs, 1<<20, 256<<10
 	log := &logLines{}
 	opts.Logger = slog.New(slog.NewTextHandler(log, nil))
 	e, err := openWaiting(opts, log, x.fs.release)

@@ -26,7 +26,7 @@ func openTest(t testing.TB, fs vfs.FS, opts Options) *Engine {
 	t.Helper()
 	opts.FS = fs
 	opts.CacheBytes = 1 << 20
-	opts.memTableSize = cmp.Or(opts.memTableSize, 256<<10)
+	opts.MemTableSize = cmp.Or(opts.MemTableSize, 256<<10)
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}

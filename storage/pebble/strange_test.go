@@ -142,7 +142,7 @@ func TestOpen_Strange(t *testing.T) {
 			s.refused(t, func() error { return openAndClose(dir) })
 			if name == "log.1" { // it can do without a table
 				s.refused(t, func() error {
-					_, err := Repair(t.Context(), dir, filepath.Join(t.TempDir(), "repaired"), RepairOptions{})
+					err := Tools.Repair(t.Context(), dir, filepath.Join(t.TempDir(), "repaired"), nil)
 					return err
 				})
 			}
@@ -214,17 +214,17 @@ func TestBackup_Strange(t *testing.T) {
 	if err := e.checkpoint(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Backup(t.Context(), e, to, BackupOptions{}); err != nil {
+	if _, err := Tools.Backup(t.Context(), e, to, nil); err != nil {
 		t.Fatal(err)
 	}
 	backUp := func(dir string) func() error {
 		return func() error {
-			_, err := Backup(t.Context(), e, dir, BackupOptions{})
+			_, err := Tools.Backup(t.Context(), e, dir, nil)
 			return err
 		}
 	}
 	restore := func() error {
-		_, err := Restore(t.Context(), to, filepath.Join(t.TempDir(), "restored"), RestoreOptions{})
+		_, err := Tools.Restore(t.Context(), to, filepath.Join(t.TempDir(), "restored"), nil)
 		return err
 	}
 	for kind := range strangers {
@@ -273,7 +273,7 @@ func TestBackup_StrangeFolders(t *testing.T) {
 	}
 	defer closeTest(t, e)
 	backUp := func() error {
-		_, err := Backup(t.Context(), e, to, BackupOptions{})
+		_, err := Tools.Backup(t.Context(), e, to, nil)
 		return err
 	}
 	if err := backUp(); err != nil {
@@ -283,7 +283,7 @@ func TestBackup_StrangeFolders(t *testing.T) {
 		filepath.Join(store, layout.StageName): backUp,
 		filepath.Join(to, "data-000007"):       backUp,
 		filepath.Join(restored, "restore.new"): func() error {
-			_, err := Restore(t.Context(), to, restored, RestoreOptions{})
+			_, err := Tools.Restore(t.Context(), to, restored, nil)
 			return err
 		},
 	} {

@@ -42,7 +42,7 @@ func TestReader_Scan_WaitsForCommits(t *testing.T) {
 func TestReader_Scan_Generations(t *testing.T) {
 	t.Parallel()
 	for name, size := range caches {
-		e := openTest(t, vfs.NewMem(), Options{recordBytes: size})
+		e := openTest(t, vfs.NewMem(), Options{RecordBytes: size})
 		for _, record := range []string{"deleted in the tree", "touched in the tree", "kept in the tree"} {
 			put(t, e, record, "old", 100)
 		}

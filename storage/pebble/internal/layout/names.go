@@ -105,4 +105,8 @@ func IsLog(name string) bool {
 // MakesStore reports whether a name in a folder is of the file that makes it a store.
 func MakesStore(name string) bool { return strings.HasPrefix(name, ManifestMarker) }
 
+// IsManifest reports whether the path is of a list of tables.
 func IsManifest(name string) bool { return strings.HasPrefix(filepath.Base(name), "MANIFEST-") }
+
+// IsTable reports whether a name is of a table, which Pebble never changes once it is written.
+func IsTable(name string) bool { return filepath.Ext(name) == ".sst" }

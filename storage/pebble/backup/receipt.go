@@ -1,4 +1,4 @@
-package pebble
+package backup
 
 import (
 	"bufio"
@@ -63,8 +63,8 @@ type backupFile struct {
 func (v receipt) complete() bool { return v.data != "" }
 
 // report returns what callers are told.
-func (v receipt) report() BackupReport {
-	b := BackupReport{Made: v.made, Records: v.records}
+func (v receipt) report() Report {
+	b := Report{Made: v.made, Records: v.records}
 	for _, f := range v.files {
 		b.Bytes += f.size
 	}
@@ -88,17 +88,17 @@ func (v receipt) encode() []byte {
 	return b.Bytes()
 }
 
-var errReceipt = errors.New("file BACKUP is damaged")
+var ErrReceipt = errors.New("file BACKUP is damaged")
 
 // decodeReceipt refuses everything that encode does not write.
 func decodeReceipt(text []byte) (receipt, error) {
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	var version int
 	if !lines.Scan() || !bytes.HasPrefix(text, []byte(receiptHead)) {
-		return receipt{}, errReceipt
+		return receipt{}, ErrReceipt
 	}
 	if _, err := fmt.Sscanf(lines.Text(), receiptHead+"%d", &version); err != nil {
-		return receipt{}, errReceipt
+		return receipt{}, ErrReceipt
 	}
 	if version > receiptVersion {
 		return receipt{}, fmt.Errorf("%w: the backup has form %d, and this one reads up to %d",
@@ -107,12 +107,12 @@ func decodeReceipt(text []byte) (receipt, error) {
 	v := receipt{records: map[int]int64{}}
 	for lines.Scan() {
 		if err := v.decodeLine(lines.Text()); err != nil {
-			return receipt{}, fmt.Errorf("line %q: %w", lines.Text(), errReceipt)
+			return receipt{}, fmt.Errorf("line %q: %w", lines.Text(), ErrReceipt)
 		}
 	}
 	// Whatever was lost or changed, it would be written in another way, with another checksum.
 	if !bytes.Equal(v.encode(), text) {
-		return receipt{}, errReceipt
+		return receipt{}, ErrReceipt
 	}
 	return v, nil
 }
@@ -138,12 +138,12 @@ func (v *receipt) decodeLine(line string) (err error) {
 		var f backupFile
 		_, err = fmt.Sscanf(rest, "%s %d %d", &f.name, &f.size, &f.modified)
 		if f.name != filepath.Base(f.name) || f.name == ".." || f.name == "." || f.size < 0 {
-			return errReceipt
+			return ErrReceipt
 		}
 		v.files = append(v.files, f)
 	case "end":
 	default:
-		return errReceipt
+		return ErrReceipt
 	}
 	return err
 }
@@ -154,7 +154,7 @@ func dataName(n uint64) string { return fmt.Sprintf("data-%06d", n) }
 // dataNumber is the reverse of dataName.
 func dataNumber(name string) (n uint64, err error) {
 	if _, err := fmt.Sscanf(name, "data-%d", &n); err != nil || dataName(n) != name {
-		return 0, errReceipt
+		return 0, ErrReceipt
 	}
 	return n, nil
 }

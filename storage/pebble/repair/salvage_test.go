@@ -1,4 +1,4 @@
-package pebble
+package repair
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -19,9 +20,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
-	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/logfile"
+	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -62,13 +63,13 @@ func soundPast(t testing.TB) *past {
 func livePast(t testing.TB, fs vfs.FS) *past {
 	t.Helper()
 	h := &past{fs, map[string]session{}, map[string]bool{}}
-	m := &mapped{}
-	e := openStill(t, fs, m)
+	m := &markFile{}
+	e, db := openStill(t, fs, m)
 	rng := rand.New(rand.NewPCG(1, 2))
 	each := func(from, step int, fn func(i int, tx storage.Txn, k storage.Key)) {
 		for i := from; i < pastSessions; i += step {
 			k := storage.Key{DB: i % 2, Name: fmt.Appendf(nil, "session-%06d", i)}
-			update(t, e, func(tx storage.Txn) error { fn(i, tx, k); return nil }, k)
+			changeStore(t, e, func(tx storage.Txn) error { fn(i, tx, k); return nil }, k)
 		}
 	}
 	put := func(i int, tx storage.Txn, k storage.Key) {
@@ -102,20 +103,22 @@ func livePast(t testing.TB, fs vfs.FS) *past {
 		}
 	}
 	each(0, 1, put)
-	spill(t, e)
-	if err := e.db.Compact(context.Background(), []byte{0}, []byte{0xff}, false); err != nil {
+	follow(t, e)
+	if err := db.Compact(context.Background(), []byte{0}, []byte{0xff}, false); err != nil {
 		t.Fatal(err)
 	}
 	each(1, 10, end)
 	each(2, 10, put)
 	each(3, 10, touch)
-	bring(t, e)
+	follow(t, e)
 	each(4, 30, end)
 	each(5, 30, put)
 	each(6, 30, touch)
-	syncTo(t, e, storage.Everything)
+	if err := e.Sync(context.Background(), storage.Everything); err != nil {
+		t.Fatal(err)
+	}
 	killed := h.clone(t) // the log has what came since the checkpoint
-	writeAll(t, killed.fs, killed.fs.PathJoin(testDir, "log.mark"), m.clone().b)
+	writeAll(t, killed.fs, killed.fs.PathJoin(storeDir, "log.mark"), slices.Clone(m.b))
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -125,49 +128,17 @@ func livePast(t testing.TB, fs vfs.FS) *past {
 // settle brings to the tables what only the log has.
 func (h *past) settle(t testing.TB) {
 	t.Helper()
-	if err := openStill(t, h.fs, &mapped{}).Close(); err != nil {
+	e, _ := openStill(t, h.fs, &markFile{})
+	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// openStill opens the store on fs as Open does, but nothing is compacted unless asked for,
-// and then into tables of about a quarter of a megabyte.
-func openStill(t testing.TB, fs vfs.FS, m *mapped) *Engine {
-	t.Helper()
-	opts := Options{FS: fs, mapFile: m.open, bootID: 1, OnFailure: func(err error) { panic(err) }, memTableSize: 8 << 20}.withDefaults()
-	lock, err := folder.Lock(fs, testDir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := newEngine(opts, lock)
-	e.home = newHome(fs, testDir)
-	e.room.memTable = int64(opts.memTableSize)
-	e.stop = func() {}
-	e.compactions = newCompactions(opts.Clock) // Pebble does not ask it
-	p := opts.pebble(treeFS{fs, &syncedFolder{}, e.syncLog, e.fail}, lock, opts.OnFailure)
-	p.DisableAutomaticCompactions = true
-	for i := range p.TargetFileSizes {
-		p.TargetFileSizes[i] = 256 << 10
-	}
-	if e.db, err = pebbledb.Open(testDir, p); err != nil {
-		t.Fatal(err)
-	}
-	config := opts.logConfig(testDir)
-	mark, err := e.load(config, nil)
-	if err == nil {
-		err = e.openLog(config, mark)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e
 }
 
 // clone copies the history, to be damaged.
 func (h *past) clone(t testing.TB) *past {
 	t.Helper()
 	fs := vfs.NewMem()
-	if _, err := vfs.Clone(h.fs, fs, testDir, testDir, vfs.CloneSync); err != nil {
+	if _, err := vfs.Clone(h.fs, fs, storeDir, storeDir, vfs.CloneSync); err != nil {
 		t.Fatal(err)
 	}
 	return &past{fs, h.sessions, h.ended}
@@ -204,7 +175,7 @@ func writeAll(t testing.TB, fs vfs.FS, name string, b []byte) {
 // change rewrites a file of the store.
 func (h *past) change(t testing.TB, name string, fn func(b []byte) []byte) {
 	t.Helper()
-	path := h.fs.PathJoin(testDir, name)
+	path := h.fs.PathJoin(storeDir, name)
 	writeAll(t, h.fs, path, fn(readAll(t, h.fs, path)))
 }
 
@@ -216,7 +187,7 @@ func (h *past) flip(t testing.TB, name string, at int64) {
 // files returns the names that match a pattern, in order.
 func (h *past) files(t testing.TB, pattern string) (names []string) {
 	t.Helper()
-	all, err := h.fs.List(testDir)
+	all, err := h.fs.List(storeDir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +203,7 @@ func (h *past) files(t testing.TB, pattern string) (names []string) {
 // open opens what is left of the store.
 func (h *past) open(t testing.TB) *salvage {
 	t.Helper()
-	s, err := openSalvage(testDir, h.fs, func(int) {})
+	s, err := openSalvage(storeDir, h.fs, func(int) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +222,7 @@ func (h *past) table(t testing.TB, level, i int) (string, *sstable.Layout) {
 		if i--; i >= 0 {
 			continue
 		}
-		f, err := h.fs.Open(h.fs.PathJoin(testDir, tab.name))
+		f, err := h.fs.Open(h.fs.PathJoin(storeDir, tab.name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -277,8 +248,9 @@ func (h *past) table(t testing.TB, level, i int) (string, *sstable.Layout) {
 // raw writes to the store behind the engine's back.
 func (h *past) raw(t testing.TB, fn func(b *pebbledb.Batch) error) {
 	t.Helper()
-	opts := Options{FS: h.fs, OnFailure: func(err error) { panic(err) }}.withDefaults()
-	db, err := pebbledb.Open(testDir, opts.pebble(h.fs, nil, opts.OnFailure))
+	db, err := pebbledb.Open(storeDir, tree.Options(tree.Config{
+		FS: h.fs, MemTableBytes: 8 << 20, Logger: slog.New(slog.DiscardHandler), Fatal: func(err error) { panic(err) },
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -348,11 +320,11 @@ type pastFrame struct {
 // frames returns the frames that the tables do not have.
 func (h *past) frames(t testing.TB) (list []pastFrame) {
 	t.Helper()
-	config := wal.Config{FS: logfile.FS{FS: h.fs, ReadOnly: true}, Dir: testDir, Segments: wal.MaxSegments}
+	config := wal.Config{FS: logfile.FS{FS: h.fs, ReadOnly: true}, Dir: storeDir, Segments: wal.MaxSegments}
 	files := map[wal.LSN]string{} // by their beginning
 	size := wal.LSN(0)
 	for _, name := range h.files(t, "log.*[0-9]") {
-		b := readAll(t, h.fs, h.fs.PathJoin(testDir, name))
+		b := readAll(t, h.fs, h.fs.PathJoin(storeDir, name))
 		begin := wal.LSN(binary.LittleEndian.Uint64(b[32:]))
 		files[begin], size = name, wal.LSN(len(b))
 	}

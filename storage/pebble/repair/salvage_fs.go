@@ -1,4 +1,4 @@
-package pebble
+package repair
 
 import (
 	"encoding/binary"

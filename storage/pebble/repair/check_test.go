@@ -1,4 +1,4 @@
-package pebble
+package repair
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 
 func (h *past) check(t testing.TB) CheckReport {
 	t.Helper()
-	report, err := Check(context.Background(), testDir, CheckOptions{FS: h.fs})
+	report, err := Check(context.Background(), storeDir, CheckOptions{FS: h.fs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func TestCheck_Sound(t *testing.T) {
 	t.Parallel()
 	h := soundPast(t)
 	var done, total int64
-	report, err := Check(context.Background(), testDir, CheckOptions{FS: h.fs, Progress: func(d, of int64) {
+	report, err := Check(context.Background(), storeDir, CheckOptions{FS: h.fs, Progress: func(d, of int64) {
 		if d < done || d > of {
 			t.Errorf("%d of %d bytes after %d", d, of, done)
 		}
@@ -196,7 +196,7 @@ func TestCheck_Files(t *testing.T) {
 		{"log", "log " + log, true, func(t *testing.T, h *past) { h.flip(t, log, frames[9].from+30) }},
 		{"manifest", "list of tables: ", false, func(t *testing.T, h *past) { h.flip(t, manifest, 60) }},
 		{"end of manifest", "list of tables: ", false, func(t *testing.T, h *past) {
-			h.flip(t, manifest, int64(len(readAll(t, h.fs, h.fs.PathJoin(testDir, manifest))))-5)
+			h.flip(t, manifest, int64(len(readAll(t, h.fs, h.fs.PathJoin(storeDir, manifest))))-5)
 		}},
 		{"no manifest", "list of tables: ", false, func(t *testing.T, h *past) { h.remove(t, manifest) }},
 		{"no marker", "list of tables: ", false, func(t *testing.T, h *past) { h.remove(t, h.files(t, "marker.manifest.*")[0]) }},
@@ -229,7 +229,7 @@ func TestCheck_Files(t *testing.T) {
 
 func (h *past) remove(t testing.TB, name string) {
 	t.Helper()
-	if err := h.fs.Remove(h.fs.PathJoin(testDir, name)); err != nil {
+	if err := h.fs.Remove(h.fs.PathJoin(storeDir, name)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -246,7 +246,7 @@ func TestCheck_IndexInParts(t *testing.T) {
 	last := h.lastIndex(t)
 	h.raw(t, func(b *pebbledb.Batch) error { return b.Delete(last, nil) })
 	for _, most := range []int{0, 1000, 333} {
-		report, err := Check(context.Background(), testDir, CheckOptions{FS: h.fs, mostExpected: most})
+		report, err := Check(context.Background(), storeDir, CheckOptions{FS: h.fs, mostExpected: most})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -285,10 +285,10 @@ func TestCheck_NoLock(t *testing.T) {
 		t.Error("Check changed the folder")
 	}
 	opened := false
-	_, err := Check(context.Background(), testDir, CheckOptions{FS: h.fs, Progress: func(int64, int64) {
+	_, err := Check(context.Background(), storeDir, CheckOptions{FS: h.fs, Progress: func(int64, int64) {
 		if !opened {
 			opened = true
-			writeAll(t, h.fs, h.fs.PathJoin(testDir, "LOCK"), nil)
+			writeAll(t, h.fs, h.fs.PathJoin(storeDir, "LOCK"), nil)
 		}
 	}})
 	if !errors.Is(err, folder.ErrLocked) {
@@ -300,13 +300,13 @@ func TestCheck_NoLock(t *testing.T) {
 func TestCheck_Refused(t *testing.T) {
 	t.Parallel()
 	h := soundPast(t)
-	e := openTest(t, h.fs, Options{})
-	if _, err := Check(context.Background(), testDir, CheckOptions{FS: h.fs}); !errors.Is(err, folder.ErrLocked) {
+	e := openStore(t, h.fs, storeDir)
+	if _, err := Check(context.Background(), storeDir, CheckOptions{FS: h.fs}); !errors.Is(err, folder.ErrLocked) {
 		t.Errorf("Check of an open store: %v, want %v", err, folder.ErrLocked)
 	}
-	closeTest(t, e)
+	closeStore(t, e, h.fs, storeDir)
 	h.raw(t, func(b *pebbledb.Batch) error { return b.Set(layout.KeyFormat, []byte{0, 0, 1, 0}, nil) })
-	if _, err := Check(context.Background(), testDir, CheckOptions{FS: h.fs}); !errors.Is(err, layout.ErrNewerFormat) {
+	if _, err := Check(context.Background(), storeDir, CheckOptions{FS: h.fs}); !errors.Is(err, layout.ErrNewerFormat) {
 		t.Errorf("Check of a newer store: %v, want %v", err, layout.ErrNewerFormat)
 	}
 }

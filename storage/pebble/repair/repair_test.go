@@ -1,4 +1,4 @@
-package pebble
+package repair
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble"
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
@@ -25,7 +26,7 @@ const repairedDir = "repaired"
 
 func (h *past) repair(t testing.TB) RepairReport {
 	t.Helper()
-	report, err := Repair(context.Background(), testDir, repairedDir, RepairOptions{FS: h.fs})
+	report, err := Repair(context.Background(), storeDir, repairedDir, RepairOptions{FS: h.fs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,16 +36,16 @@ func (h *past) repair(t testing.TB) RepairReport {
 // repaired reads all sessions of the new store.
 func (h *past) repaired(t testing.TB) map[string]session {
 	t.Helper()
-	e, err := Open(repairedDir, Options{FS: h.fs, OnFailure: func(err error) { panic(err) }})
+	e, err := pebble.Open(repairedDir, pebble.Options{FS: h.fs, OnFailure: func(err error) { panic(err) }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer closeTest(t, e)
+	defer closeStore(t, e, h.fs, repairedDir)
 	return readSessions(t, e)
 }
 
 // readSessions returns all that a store has.
-func readSessions(t testing.TB, e *Engine) map[string]session {
+func readSessions(t testing.TB, e *pebble.Engine) map[string]session {
 	t.Helper()
 	all := map[string]session{}
 	for db := range 2 {
@@ -286,7 +287,7 @@ func TestRepair_Log(t *testing.T) {
 			h := sound.clone(t)
 			tt.damage(t, h)
 			before := h.contents(t)
-			if _, err := Open(testDir, Options{FS: h.fs}); !errors.Is(err, layout.ErrDamaged) || !strings.Contains(err.Error(), "log.") {
+			if _, err := pebble.Open(storeDir, pebble.Options{FS: h.fs}); !errors.Is(err, layout.ErrDamaged) || !strings.Contains(err.Error(), "log.") {
 				t.Errorf("Open: %v, want %v and a file", err, layout.ErrDamaged)
 			}
 			if report := h.check(t); report.Damage == 0 || !strings.Contains(fmt.Sprint(report.Problems), tt.given) {
@@ -315,7 +316,7 @@ func (h *past) contents(t testing.TB) string {
 	t.Helper()
 	all := sha256.New()
 	for _, name := range h.files(t, "*") {
-		_, _ = fmt.Fprintln(all, name, sha256.Sum256(readAll(t, h.fs, h.fs.PathJoin(testDir, name))))
+		_, _ = fmt.Fprintln(all, name, sha256.Sum256(readAll(t, h.fs, h.fs.PathJoin(storeDir, name))))
 	}
 	return fmt.Sprintf("%x", all.Sum(nil))
 }
@@ -337,7 +338,7 @@ func TestRepair_Manifest(t *testing.T) {
 	} {
 		h := sound.clone(t)
 		damage(h)
-		_, err := Repair(context.Background(), testDir, repairedDir, RepairOptions{FS: h.fs})
+		_, err := Repair(context.Background(), storeDir, repairedDir, RepairOptions{FS: h.fs})
 		if !errors.Is(err, ErrManifest) {
 			t.Errorf("%s: Repair returned %v, want %v", name, err, ErrManifest)
 		}
@@ -351,7 +352,7 @@ func TestRepair_Manifest(t *testing.T) {
 func TestRepair_Target(t *testing.T) {
 	t.Parallel()
 	h := soundPast(t)
-	_, err := Repair(context.Background(), testDir, testDir, RepairOptions{FS: h.fs})
+	_, err := Repair(context.Background(), storeDir, storeDir, RepairOptions{FS: h.fs})
 	if err == nil || !strings.Contains(err.Error(), "not empty") {
 		t.Errorf("into itself: %v", err)
 	}
@@ -369,7 +370,7 @@ func TestRepair_BrokenOff(t *testing.T) {
 	t.Parallel()
 	h := soundPast(t)
 	ctx, stop := context.WithCancel(context.Background())
-	_, err := Repair(ctx, testDir, repairedDir, RepairOptions{FS: h.fs, Progress: func(done, total int64) {
+	_, err := Repair(ctx, storeDir, repairedDir, RepairOptions{FS: h.fs, Progress: func(done, total int64) {
 		if done > total/2 {
 			stop()
 		}
@@ -377,12 +378,12 @@ func TestRepair_BrokenOff(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("Repair: %v", err)
 	}
-	e, err := Open(repairedDir, Options{FS: h.fs, OnFailure: func(err error) { panic(err) }})
+	e, err := pebble.Open(repairedDir, pebble.Options{FS: h.fs, OnFailure: func(err error) { panic(err) }})
 	if !errors.Is(err, folder.ErrForeign) {
 		t.Errorf("Open: %v, want %v", err, folder.ErrForeign)
 	}
 	if err == nil {
-		closeTest(t, e)
+		closeStore(t, e, h.fs, repairedDir)
 	}
 }
 
@@ -403,12 +404,12 @@ func TestRepair_AnyByte(t *testing.T) {
 			var size int
 			for size < 2 || name == log {
 				name = names[rng.IntN(len(names))]
-				size = len(readAll(t, h.fs, h.fs.PathJoin(testDir, name)))
+				size = len(readAll(t, h.fs, h.fs.PathJoin(storeDir, name)))
 			}
 			at := rng.Int64N(int64(size - 1))
 			h.flip(t, name, at)
 			checked := h.check(t)
-			report, err := Repair(context.Background(), testDir, repairedDir, RepairOptions{FS: h.fs})
+			report, err := Repair(context.Background(), storeDir, repairedDir, RepairOptions{FS: h.fs})
 			if errors.Is(err, ErrManifest) {
 				if checked.Damage == 0 {
 					t.Errorf("%s at %d: Repair returned %v, and Check found nothing", name, at, err)
@@ -452,19 +453,23 @@ func TestRepair_Head(t *testing.T) {
 			t.Fatalf("%s is in database %d, want %d", name, s.db, 1-want.db)
 		}
 	}
-	e, err := Open(repairedDir, Options{FS: h.fs, OnFailure: func(err error) { panic(err) }})
+	closeStore(t, openStore(t, h.fs, repairedDir), h.fs, repairedDir)
+	repaired, err := openSalvage(repairedDir, h.fs, func(int) {})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer closeTest(t, e)
-	if e.seed != old.Seed {
+	now := repaired.head
+	if err := repaired.close(); err != nil {
+		t.Fatal(err)
+	}
+	if now.Seed != old.Seed {
 		t.Error("the seed changed")
 	}
-	if e.Seen() < 123_456 {
-		t.Errorf("the clock stood at %d, want 123456", e.Seen())
+	if now.Clock < 123_456 {
+		t.Errorf("the clock stood at %d, want 123456", now.Clock)
 	}
-	if last := e.revisions.Load(); last <= old.Revision || old.Revision == 0 {
-		t.Errorf("revisions go on from %d, those up to %d were in use", last, old.Revision)
+	if now.Revision <= old.Revision || old.Revision == 0 {
+		t.Errorf("revisions go on from %d, those up to %d were in use", now.Revision, old.Revision)
 	}
 }
 
@@ -473,12 +478,10 @@ func TestRepair_Head(t *testing.T) {
 func TestRepair_Flushed(t *testing.T) {
 	t.Parallel()
 	h := soundPast(t)
-	e := openStill(t, h.fs, &mapped{})
-	update(t, e, func(tx storage.Txn) error { return tx.Flush(1) })
-	if err := e.checkpoint(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	closeTest(t, e)
+	e, _ := openStill(t, h.fs, &markFile{})
+	changeStore(t, e, func(tx storage.Txn) error { return tx.Flush(1) })
+	follow(t, e)
+	closeStore(t, e, h.fs, storeDir)
 	// The tombstones are in the newest table, the first of its level in Pebble's list or not.
 	damaged := false
 	for i := 0; !damaged; i++ {
@@ -506,7 +509,7 @@ type poorDisk struct {
 
 func (d poorDisk) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	f, err := d.FS.Open(name, opts...)
-	if err == nil && name == d.PathJoin(testDir, d.frames[0].file) {
+	if err == nil && name == d.PathJoin(storeDir, d.frames[0].file) {
 		f = poorFile{f, name, d.frames[0].from, d.frames[len(d.frames)-1].to}
 	}
 	return f, err

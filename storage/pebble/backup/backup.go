@@ -1,4 +1,7 @@
-package pebble
+// Package backup copies a store to another folder while it works (Make), makes a store of such a copy
+// again (Restore), and holds a copy to its receipt (Check). It stands above the engine, from which it
+// takes a snapshot: links to its files as of one instant.
+package backup
 
 import (
 	"context"
@@ -9,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/sessiond/sessiond/storage/pebble"
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/progress"
@@ -16,7 +20,7 @@ import (
 )
 
 // BackupReport describes a copy of a store.
-type BackupReport struct {
+type Report struct {
 	// Made is the instant of the copy. Every change that was acknowledged before is in it,
 	// and perhaps a few later ones, each with all that came before.
 	Made ttl.Instant
@@ -29,7 +33,7 @@ type BackupReport struct {
 }
 
 // BackupOptions changes how Backup works. The zero value is ready to use.
-type BackupOptions struct {
+type Options struct {
 	// Progress is told how many bytes of how many the copy has, shared ones included, by one
 	// goroutine. At the end both are equal. Nil means nobody.
 	Progress func(done, total int64)
@@ -44,63 +48,63 @@ type BackupOptions struct {
 //
 // The folder must be absent or empty or hold an earlier backup, of whatever store, or
 // Backup returns ErrForeign. One Backup is made at a time; others wait.
-func Backup(ctx context.Context, e *Engine, dir string, opts BackupOptions) (BackupReport, error) {
+func Make(ctx context.Context, e *pebble.Engine, dir string, opts Options) (Report, error) {
 	b, err := backup(ctx, e, dir, opts)
 	if err != nil {
-		return BackupReport{}, fmt.Errorf("back up to %s: %w", dir, err)
+		return Report{}, fmt.Errorf("back up to %s: %w", dir, err)
 	}
 	return b, nil
 }
 
 // BackupClosed is Backup for a store, in the folder from, that nobody has open. It returns
 // ErrNoStore if there is none.
-func BackupClosed(ctx context.Context, from, dir string, options Options, opts BackupOptions) (_ BackupReport, err error) {
+func MakeClosed(ctx context.Context, from, dir string, options pebble.Options, opts Options) (_ Report, err error) {
 	files := options.FS
 	if files == nil {
 		files = folder.SystemFS
 	}
 	names, err := files.List(from)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return BackupReport{}, err
+		return Report{}, err
 	}
 	if !slices.ContainsFunc(names, layout.MakesStore) {
-		return BackupReport{}, fmt.Errorf("back up %s: %w", from, folder.NoStore(names))
+		return Report{}, fmt.Errorf("back up %s: %w", from, folder.NoStore(names))
 	}
-	e, err := Open(from, options)
+	e, err := pebble.Open(from, options)
 	if err != nil {
-		return BackupReport{}, err
+		return Report{}, err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	return Backup(ctx, e, dir, opts)
+	return Make(ctx, e, dir, opts)
 }
 
-func backup(ctx context.Context, e *Engine, dir string, opts BackupOptions) (_ BackupReport, err error) {
+func backup(ctx context.Context, e *pebble.Engine, dir string, opts Options) (_ Report, err error) {
 	snapshot, err := e.Snapshot(ctx)
 	if err != nil {
-		return BackupReport{}, err
+		return Report{}, err
 	}
 	defer func() { err = errors.Join(err, snapshot.Close()) }()
 	if dir, err = outside(snapshot, dir); err != nil {
-		return BackupReport{}, err
+		return Report{}, err
 	}
 	into, err := openBackup(snapshot.FS, dir)
 	if err != nil {
-		return BackupReport{}, err
+		return Report{}, err
 	}
 	if err := into.prepare(); err != nil {
-		return BackupReport{}, err
+		return Report{}, err
 	}
 	next := receipt{made: snapshot.Made, format: layout.FormatVersion, store: snapshot.Store, records: snapshot.Records}
 	stage, err := snapshot.Stage(ctx)
 	if err != nil {
-		return BackupReport{}, err
+		return Report{}, err
 	}
 	copied, err := into.fill(ctx, stage, &next, &progress.Meter{Report: opts.Progress})
 	if err != nil {
-		return BackupReport{}, errors.Join(err, into.sweep())
+		return Report{}, errors.Join(err, into.sweep())
 	}
 	if err := into.publish(next); err != nil {
-		return BackupReport{}, err
+		return Report{}, err
 	}
 	if err := into.sweep(); err != nil { // the next Backup tries again
 		snapshot.Warn("an old backup could not be removed", "dir", dir, "err", err)
@@ -111,7 +115,7 @@ func backup(ctx context.Context, e *Engine, dir string, opts BackupOptions) (_ B
 }
 
 // outside returns the one name of a folder, which must not be one that the store works in.
-func outside(s *Snapshot, dir string) (_ string, err error) {
+func outside(s *pebble.Snapshot, dir string) (_ string, err error) {
 	if s.FS == folder.SystemFS {
 		// A folder elsewhere may be a link, as that of the store may be.
 		parent, err := folder.Resolve(filepath.Dir(dir))

@@ -1,4 +1,4 @@
-package pebble
+package backup
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/progress"
+	"github.com/sessiond/sessiond/storage/pebble/repair"
 )
 
 // RestoreOptions changes how Restore works. The zero value is ready to use.
@@ -29,44 +30,44 @@ type RestoreOptions struct {
 //
 // It returns ErrForeign if dir holds something, ErrIncomplete if from has no backup or only
 // a part of one, and ErrDamaged if it is not what was written.
-func Restore(ctx context.Context, from, dir string, opts RestoreOptions) (BackupReport, error) {
+func Restore(ctx context.Context, from, dir string, opts RestoreOptions) (Report, error) {
 	if opts.FS == nil {
 		opts.FS = folder.SystemFS
 	}
 	b, err := restore(ctx, from, dir, opts)
 	if err != nil {
-		return BackupReport{}, fmt.Errorf("restore %s to %s: %w", from, dir, err)
+		return Report{}, fmt.Errorf("restore %s to %s: %w", from, dir, err)
 	}
 	return b, nil
 }
 
-func restore(ctx context.Context, from, dir string, opts RestoreOptions) (BackupReport, error) {
+func restore(ctx context.Context, from, dir string, opts RestoreOptions) (Report, error) {
 	files := opts.FS
 	if files == folder.SystemFS {
 		var err error
 		if from, err = folder.Resolve(from); err != nil {
-			return BackupReport{}, err
+			return Report{}, err
 		}
 		if dir, err = folder.Resolve(dir); err != nil {
-			return BackupReport{}, err
+			return Report{}, err
 		}
 	}
 	source, err := openSource(files, from)
 	if err != nil {
-		return BackupReport{}, err
+		return Report{}, err
 	}
 	if err := source.verify(); err != nil {
-		return BackupReport{}, err
+		return Report{}, err
 	}
 	if err := source.verifyManifest(ctx); err != nil {
-		return BackupReport{}, err
+		return Report{}, err
 	}
 	if err := folder.Clear(files, dir); err != nil {
-		return BackupReport{}, err
+		return Report{}, err
 	}
 	whole := files.PathJoin(dir, layout.RestoreName)
 	if err := folder.Make(files, whole); err != nil {
-		return BackupReport{}, err
+		return Report{}, err
 	}
 	b := source.now.report()
 	m := progress.Meter{Report: opts.Progress}
@@ -76,7 +77,7 @@ func restore(ctx context.Context, from, dir string, opts RestoreOptions) (Backup
 		b.Records, err = checkCopy(ctx, whole, opts)
 	}
 	if err != nil {
-		return BackupReport{}, errors.Join(err, files.RemoveAll(whole))
+		return Report{}, errors.Join(err, files.RemoveAll(whole))
 	}
 	return b, folder.MoveOut(files, whole, dir)
 }
@@ -86,7 +87,7 @@ func restore(ctx context.Context, from, dir string, opts RestoreOptions) (Backup
 func (b *backupFolder) copyTo(ctx context.Context, dir string, m *progress.Meter) (copied int64, err error) {
 	for _, f := range b.now.files {
 		from, to := b.path(b.now.data, f.name), b.fs.PathJoin(dir, f.name)
-		if immutable(f.name) && b.fs.Link(from, to) == nil {
+		if layout.IsTable(f.name) && b.fs.Link(from, to) == nil {
 			m.Add(int(f.size))
 			continue
 		}
@@ -101,7 +102,7 @@ func (b *backupFolder) copyTo(ctx context.Context, dir string, m *progress.Meter
 // checkCopy reads the whole store in dir and returns the sizes of its databases, if it is in
 // order.
 func checkCopy(ctx context.Context, dir string, opts RestoreOptions) (map[int]int64, error) {
-	report, err := Check(ctx, dir, CheckOptions{Progress: opts.Progress, FS: opts.FS})
+	report, err := repair.Check(ctx, dir, repair.CheckOptions{Progress: opts.Progress, FS: opts.FS})
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,7 @@
-package pebble
+// Package repair reads a store that may be damaged and that nobody has open: it says what is wrong with
+// it (Check), and saves what can be saved into a new one (Repair). It never changes what it reads, and
+// stands above the engine, with which it writes the new store.
+package repair
 
 import (
 	"context"
@@ -11,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble"
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/progress"
@@ -72,7 +76,7 @@ type repairer struct {
 	notes  notes
 	report RepairReport
 
-	to    *Engine
+	to    *pebble.Engine
 	dbs   layout.PhysicalDBs // the other way round: databases by space
 	saved map[uint16]storage.Count
 	batch []saving
@@ -154,7 +158,7 @@ func (r *repairer) build(ctx context.Context, whole string) (err error) {
 	if err := folder.Make(r.opts.FS, whole); err != nil {
 		return err
 	}
-	r.to, err = Open(whole, Options{
+	r.to, err = pebble.Open(whole, pebble.Options{
 		Durability: storage.EverySec,
 		CacheBytes: salvageCache,
 		Logger:     r.opts.Logger,

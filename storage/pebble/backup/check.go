@@ -1,4 +1,4 @@
-package pebble
+package backup
 
 import (
 	"context"
@@ -13,34 +13,35 @@ import (
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 	"github.com/sessiond/sessiond/storage/pebble/internal/progress"
+	"github.com/sessiond/sessiond/storage/pebble/repair"
 )
 
 const adviceBackup = "make another backup"
 
 // CheckAny is Check for the folder of a store or of a backup. The copy in a backup is compared with its
 // receipt, and then read as a store.
-func CheckAny(ctx context.Context, dir string, opts CheckOptions) (CheckReport, error) {
+func Check(ctx context.Context, dir string, opts repair.CheckOptions) (repair.CheckReport, error) {
 	files, err := opts.FS, error(nil)
 	if files == nil {
 		files = folder.SystemFS
 		if dir, err = folder.Resolve(dir); err != nil {
-			return CheckReport{}, err
+			return repair.CheckReport{}, err
 		}
 	}
 	names, err := files.List(dir)
 	if err != nil || !slices.Contains(names, layout.ReceiptName) {
-		return Check(ctx, dir, opts)
+		return repair.Check(ctx, dir, opts)
 	}
 	report, err := checkBackup(ctx, files, dir, opts)
 	var damage *fileDamage
 	switch {
 	case errors.As(err, &damage):
-		report, err = CheckReport{Damage: 1, Problems: []Problem{{Where: damage.File, What: damage.What}}}, nil
-	case errors.Is(err, errReceipt):
+		report, err = repair.CheckReport{Damage: 1, Problems: []repair.Problem{{Where: damage.File, What: damage.What}}}, nil
+	case errors.Is(err, ErrReceipt):
 		what := "is damaged: nobody knows what the backup consists of"
-		report, err = CheckReport{Damage: 1, Problems: []Problem{{Where: layout.ReceiptName, What: what}}}, nil
+		report, err = repair.CheckReport{Damage: 1, Problems: []repair.Problem{{Where: layout.ReceiptName, What: what}}}, nil
 	case err != nil:
-		return CheckReport{}, fmt.Errorf("check backup %s: %w", dir, err)
+		return repair.CheckReport{}, fmt.Errorf("check backup %s: %w", dir, err)
 	}
 	for i := range report.Problems {
 		report.Problems[i].Advice = adviceBackup
@@ -48,18 +49,18 @@ func CheckAny(ctx context.Context, dir string, opts CheckOptions) (CheckReport, 
 	return report, nil
 }
 
-func checkBackup(ctx context.Context, files vfs.FS, dir string, opts CheckOptions) (CheckReport, error) {
+func checkBackup(ctx context.Context, files vfs.FS, dir string, opts repair.CheckOptions) (repair.CheckReport, error) {
 	b, err := readBackup(files, dir)
 	if err != nil {
-		return CheckReport{}, err
+		return repair.CheckReport{}, err
 	}
 	if err = b.verify(); err == nil {
 		err = b.verifyManifest(ctx)
 	}
 	if err != nil {
-		return CheckReport{}, b.unlessReplaced(err)
+		return repair.CheckReport{}, b.unlessReplaced(err)
 	}
-	report, err := Check(ctx, b.path(b.now.data), opts)
+	report, err := repair.Check(ctx, b.path(b.now.data), opts)
 	report.Made = b.now.made
 	return report, b.unlessReplaced(err)
 }

@@ -1,4 +1,4 @@
-package pebble
+package backup
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -157,7 +156,7 @@ func (b *backupFolder) take(ctx context.Context, stage string, f backupFile, sto
 	from, to := b.fs.PathJoin(stage, f.name), b.path(b.next, f.name)
 	if b.fs.Rename(from, to) == nil { // what is in the stage is durable
 		m.Add(int(f.size))
-		if immutable(f.name) { // and this a link
+		if layout.IsTable(f.name) { // and this a link
 			return 0, nil
 		}
 		return f.size, nil
@@ -174,7 +173,7 @@ func (b *backupFolder) take(ctx context.Context, stage string, f backupFile, sto
 // tables of the same names. So has this one, if the copy was restored elsewhere and made
 // another history there; but those were not written in the same nanosecond.
 func (b *backupFolder) has(f backupFile, store uint64) bool {
-	if !b.now.complete() || b.now.store != store || !immutable(f.name) || !slices.Contains(b.now.files, f) {
+	if !b.now.complete() || b.now.store != store || !layout.IsTable(f.name) || !slices.Contains(b.now.files, f) {
 		return false
 	}
 	info, err := b.fs.Stat(b.path(b.now.data, f.name))
@@ -247,9 +246,6 @@ func recogniseBackup(files vfs.FS, path, name string) error {
 	}
 	return err
 }
-
-// immutable reports whether Pebble never changes the file once it is written.
-func immutable(name string) bool { return filepath.Ext(name) == ".sst" }
 
 // copyFile copies the first size bytes of a file, makes the copy durable and tells m, or returns
 // ctx's error.
