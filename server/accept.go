@@ -10,8 +10,8 @@ import (
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// backoff slows an accept loop down while accepting fails, out of file descriptors for
-// example, and logs a failure now and then.
+// backoff slows an accept loop down while accepting fails, for example when the process has no file
+// descriptors left. It logs some of the failures.
 type backoff struct{ pause time.Duration }
 
 func (b *backoff) reset() { b.pause = 0 }
@@ -24,11 +24,11 @@ func (b *backoff) wait(s *Server, err error) {
 	_ = ttl.System.Sleep(context.Background(), b.pause) // cannot be cancelled
 }
 
-// storeFiles is how many of the files a process may open are kept for the store, which
-// cannot go on without them: half of them, but not more than it ever needs.
+// storeFiles is how many open files are reserved for the store at most. It never needs more. If the
+// process may open fewer than twice as many, the store gets half of them.
 const storeFiles = 1100
 
-// socketLimit returns how many clients the process has files for.
+// socketLimit returns how many clients fit into the limit of open files.
 func socketLimit(files int) int {
 	if files == 0 {
 		return math.MaxInt

@@ -12,12 +12,12 @@ func ParseUsers(lines []string) (*acl.Definitions, error) {
 	return acl.ParseUsers(newTable().acl, lines)
 }
 
-// LoadUsers reads the ACL users of a file. The error names all lines that are wrong.
+// LoadUsers reads the ACL users of a file. The error names every line that is wrong.
 func LoadUsers(file acl.File) (*acl.Definitions, error) {
 	return acl.LoadUsers(newTable().acl, file)
 }
 
-// aclCommands says what rules have to know of rows.
+// aclCommands converts the rows of the table for package acl.
 func aclCommands(rows []*command) *acl.Commands {
 	list := make([]*acl.Command, len(rows))
 	for i, cmd := range rows {
@@ -30,8 +30,8 @@ func aclCommands(rows []*command) *acl.Commands {
 }
 
 // keyNeeds derives the permissions from the access column, by the words of Redis: "access"
-// reads, and "update", "insert" and "delete" write. A key that is only looked for needs any
-// permission.
+// reads, and "update", "insert" and "delete" write. A command that only checks whether a key
+// exists needs any permission for it.
 func (cmd *command) keyNeeds() []acl.KeyNeed {
 	var needs []acl.KeyNeed
 	for _, use := range cmd.keySpecs() {

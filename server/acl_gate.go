@@ -6,15 +6,15 @@ import (
 	"github.com/sessiond/sessiond/server/acl"
 )
 
-// permit asks whether the connection's user may run a command line. It costs one load for
-// a user with all rights.
-func (c *conn) permit(cmd *command, args [][]byte) error {
+// authorize returns an error if the connection's user may not run a command line. For a user with
+// all rights it costs one load.
+func (c *conn) authorize(cmd *command, args [][]byte) error {
 	rules := c.user.Rules()
 	if rules.Unlimited() {
 		return nil
 	}
 	if rules.Deleted() {
-		c.closing = true // who deleted the user is about to cut the connection
+		c.closing = true // runACLDelUser is about to cut the connection
 		return errNoAuth
 	}
 	switch why, at := rules.Check(&cmd.rights, args); why {
@@ -28,17 +28,17 @@ func (c *conn) permit(cmd *command, args [][]byte) error {
 	return nil
 }
 
-// enter lets a connection in that began when the default user needed a password, which it
-// no longer does.
-func (c *conn) enter() bool {
+// autoLogin logs a connection in if it began when the default user needed a password, and that user
+// no longer needs one.
+func (c *conn) autoLogin() bool {
 	if c.user == c.srv.acl.Default() && c.user.Rules().Open() {
 		c.setLoggedIn(true)
 	}
 	return c.loggedIn
 }
 
-// permitQueued asks again at EXEC: the rules may have changed since a command was queued.
-func (c *conn) permitQueued(q queuedCommand) error {
+// authorizeQueued checks a queued command again at EXEC: the rules may have changed in between.
+func (c *conn) authorizeQueued(q queuedCommand) error {
 	rules := c.user.Rules()
 	if rules.Unlimited() {
 		return nil
@@ -54,7 +54,7 @@ func (c *conn) permitQueued(q queuedCommand) error {
 	return nil
 }
 
-// denied counts a refusal and tells ACL LOG.
+// denied counts a refusal and adds it to ACL LOG.
 func (c *conn) denied(why acl.Denial, object, user string, multi bool) {
 	c.srv.stats.denied[why].Add(1)
 	now := c.srv.keyspace.Now()
@@ -62,8 +62,8 @@ func (c *conn) denied(why acl.Denial, object, user string, multi bool) {
 	c.srv.acl.Log.Add(acl.Event{Why: why, Multi: multi, Object: object, User: user}, now, client)
 }
 
-// logInAs makes the connection the user's if the password is right. The pause of a failed
-// login is only noted: this may be running in a transaction, which holds locks.
+// logInAs logs the connection in as a user if the password is right. It only adds the pause after a
+// failed login to c.penalty, because it may run in a transaction, which holds locks.
 func (c *call) logInAs(name string, password []byte) error {
 	u := c.srv.acl.Authenticate(name, password)
 	if u == nil {

@@ -11,37 +11,38 @@ import (
 )
 
 const (
-	// freeLogins is how many failed logins of an address are answered at once.
+	// freeLogins is how many failed logins of an address are answered without a delay.
 	freeLogins = 5
-	// firstPenalty is how long the answer to the next one waits. It doubles from one to
-	// the next, up to maxPenalty.
+	// firstPenalty is the delay of the next answer. Each further failure doubles the delay, up to
+	// maxPenalty.
 	firstPenalty = 10 * time.Millisecond
 	maxPenalty   = 2 * time.Second
-	// penaltyMemory is how long after the last failure an address is forgotten.
+	// penaltyMemory is how long an address is remembered after its last failure.
 	penaltyMemory = 10 * time.Minute
-	// penalized is how many addresses are remembered; the oldest make room.
+	// penalized is how many addresses are remembered. A new one replaces the oldest.
 	penalized = 4096
-	// loginLogEvery is how many failures of an address make one line of the log.
+	// loginLogEvery is how many failures of an address cause one line in the log.
 	loginLogEvery = 100
 )
 
-// failedLogins slows down who guesses passwords, by network address. Right passwords are
-// never slowed down, and neither is a Unix socket, whose clients have no address. It is
-// safe for concurrent use.
+// failedLogins slows down clients that guess passwords, by network address. A right password is
+// never delayed, nor are clients of a Unix socket, which have no address. It is safe for concurrent
+// use.
 type failedLogins struct {
 	mu     sync.Mutex
 	byAddr map[netip.Prefix]*list.Element
 	order  list.List // of *failures, the latest first
 }
 
-// failures are those of one address: for IPv6 a network, of which a host has a whole one.
+// failures counts the failed logins of one address. An IPv6 address stands for its /64 network,
+// because one host usually has a whole network.
 type failures struct {
 	addr  netip.Prefix
 	count int
 	last  ttl.Instant
 }
 
-// add counts a failed login and returns how long its answer has to wait.
+// add counts a failed login and returns how long the answer has to wait.
 func (f *failedLogins) add(c *conn, user string) time.Duration {
 	addr := c.net.RemoteAddr()
 	network, ok := networkOf(addr)
@@ -56,7 +57,8 @@ func (f *failedLogins) add(c *conn, user string) time.Duration {
 	return penaltyFor(count)
 }
 
-// networkOf returns whom an address is counted as. A Unix socket has none.
+// networkOf returns the network that failures of an address are counted for. ok is false for a Unix
+// socket.
 func networkOf(addr net.Addr) (netip.Prefix, bool) {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok {
@@ -71,7 +73,7 @@ func networkOf(addr net.Addr) (netip.Prefix, bool) {
 	return network, err == nil
 }
 
-// count adds a failure of addr and returns how many it has now.
+// count adds a failure of addr and returns the number of its failures.
 func (f *failedLogins) count(addr netip.Prefix, now ttl.Instant) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -97,7 +99,7 @@ func (f *failedLogins) count(addr netip.Prefix, now ttl.Instant) int {
 	return known.count
 }
 
-// penaltyFor returns how long the answer to the count-th failure waits.
+// penaltyFor returns the delay of the answer to failure number count.
 func penaltyFor(count int) time.Duration {
 	late := count - freeLogins - 1
 	switch {
@@ -109,13 +111,13 @@ func penaltyFor(count int) time.Duration {
 	return min(firstPenalty<<late, maxPenalty)
 }
 
-// servePenalty lets a failed login wait for its answer, after its transaction has ended
-// and with no lock held. A stop of the server ends the wait.
+// servePenalty delays the answer to a failed login. It runs after the transaction has ended, when
+// the connection holds no lock. A stop of the server ends the wait.
 func (c *conn) servePenalty() {
 	if c.penalty == 0 {
 		return
 	}
 	wait := min(c.penalty, maxPenalty)
 	c.penalty = 0
-	_ = ttl.System.Sleep(c.srv.stopped, wait) // cut short by a stop, which needs no answer
+	_ = ttl.System.Sleep(c.srv.stopped, wait) // a stop of the server ends it early, which is fine
 }

@@ -5,15 +5,15 @@ import (
 	"sync/atomic"
 )
 
-// preAuthBuffer is what all connections that have not logged in may hold together, beyond
-// the small buffer each of them has.
+// preAuthBuffer is how many bytes all connections that have not logged in may hold together, beyond
+// the small buffer of each one.
 const preAuthBuffer = 32 << 20
 
-// clientsBuffer is what all clients that have logged in may hold together: large commands
+// clientsBuffer is how many bytes all clients that have logged in may hold together: large commands
 // that have not arrived completely, transactions, and replies that were not sent.
 const clientsBuffer = 1 << 30
 
-// budget is a number of bytes that many may use together. It is safe for concurrent use.
+// budget is a number of bytes that many connections share. It is safe for concurrent use.
 type budget struct{ left atomic.Int64 }
 
 func newBudget(bytes int64) *budget {
@@ -22,7 +22,7 @@ func newBudget(bytes int64) *budget {
 	return b
 }
 
-// take reserves n bytes; ok is false, and nothing is reserved, if so many are not left.
+// take reserves n bytes. If fewer are left it reserves nothing and ok is false.
 func (b *budget) take(n int) (ok bool) {
 	if b.left.Add(-int64(n)) < 0 {
 		b.left.Add(int64(n))
@@ -34,14 +34,14 @@ func (b *budget) take(n int) (ok bool) {
 // give returns n bytes that were taken.
 func (b *budget) give(n int) { b.left.Add(int64(n)) }
 
-// share is what one holder has taken of a budget: a resp.Budget. It is for one goroutine.
+// share is the part of a budget that one holder has taken. It is a resp.Budget, for one goroutine.
 type share struct {
 	of    *budget
 	taken int
 }
 
-// Hold makes the share n bytes, or leaves it as it is and returns false if the budget has
-// not as many left. Less is always granted.
+// Hold changes the share to n bytes. If the budget has too few left it changes nothing and returns
+// false. A smaller share is always granted.
 func (s *share) Hold(n int) (ok bool) {
 	n = max(n, 0)
 	switch {
@@ -54,8 +54,8 @@ func (s *share) Hold(n int) (ok bool) {
 	return true
 }
 
-// replyBuffers lends connections the memory they build replies in, so that those which
-// wait for their client hold none. The zero value is ready to use, also concurrently.
+// replyBuffers lends connections the memory for their replies, so that a connection that waits for
+// its client holds none. The zero value is ready to use. It is safe for concurrent use.
 type replyBuffers struct{ pool sync.Pool }
 
 // take lends an empty buffer.
@@ -67,8 +67,8 @@ func (r *replyBuffers) take() *[]byte {
 	return &b
 }
 
-// give takes back what take has lent, grown to b, which nobody uses any more. A large buffer
-// is let go.
+// give takes back a buffer that take has lent and that has become b. The caller no longer uses it. A
+// large buffer is left to the garbage collector.
 func (r *replyBuffers) give(lent *[]byte, b []byte) {
 	if lent != nil && cap(b) <= 2*flushSize {
 		*lent = b[:0]

@@ -8,9 +8,9 @@ import (
 
 // call is one command being run for one connection.
 //
-// A handler parses its arguments, reads and decides, writes, and replies last. It returns
-// its replyError before its first write. It may be run again from the start, so whatever
-// it does outside the transaction must come out the same.
+// A handler parses its arguments, reads and decides, writes, and replies last. It returns its
+// replyError before its first write. It may run again from the start, so a second run must have the
+// same effect outside the transaction as one run.
 type call struct {
 	*conn
 	cmd  *command
@@ -18,13 +18,13 @@ type call struct {
 	tx   *storage.Tx // nil for rows with neither write nor readonly
 }
 
-// key returns the key argument i names in the selected database.
+// key returns the key that argument i names in the selected database.
 func (c *call) key(i int) storage.Key { return storage.Key{DB: c.db, Name: c.args[i]} }
 
 // arg returns argument i as a string.
 func (c *call) arg(i int) string { return string(c.args[i]) }
 
-// is reports whether argument i is word, given in upper case, in any case.
+// is reports whether argument i is word in any case. Word is in upper case.
 func (c *call) is(i int, word string) bool { return equalFold(c.args[i], word) }
 
 // equalFold reports whether b is word in any case. Word is in upper case.
@@ -48,14 +48,14 @@ func (c *call) findString(i int) (storage.Record, bool, error) {
 	return c.tx.FindString(c.key(i))
 }
 
-// read is the transaction's Find for a command that only looks: it counts in keyspace_hits or
-// keyspace_misses. Like Redis, commands that read in order to write do without.
+// read is Tx.Find for a command that only reads: it counts in keyspace_hits or keyspace_misses. As
+// in Redis, a command that reads in order to write does not count.
 func (c *call) read(i int) (storage.Record, bool, error) {
 	r, found, err := c.tx.Find(c.key(i))
 	return r, found, c.looked(found, err)
 }
 
-// readString is read for a string. Another kind of value was found, too.
+// readString is read for a string. A value of another kind counts as found, too.
 func (c *call) readString(i int) (storage.Record, bool, error) {
 	r, found, err := c.read(i)
 	return onlyString(r, found, err)
@@ -85,8 +85,8 @@ func onlyString(r storage.Record, found bool, err error) (storage.Record, bool, 
 	return r, found, err
 }
 
-// scope announces the records the command touches. It is valid until the next call of scope
-// on the same connection.
+// scope returns the records that the command touches. The result is valid until the next call of
+// scope on the same connection.
 func (c *call) scope() (storage.Scope, error) {
 	switch {
 	case c.cmd.scope != nil:
@@ -99,5 +99,5 @@ func (c *call) scope() (storage.Scope, error) {
 	case c.cmd.is(write):
 		return storage.Whole, nil
 	}
-	return storage.Scope{}, nil // reads that go through a database need no lock
+	return storage.Scope{}, nil // reads of a whole database need no lock
 }

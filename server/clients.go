@@ -8,8 +8,8 @@ import (
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// clients returns the connections named by ids, in that order, or all of them by age.
-// Connections that were cut are gone already.
+// clients returns the connections with these ids, in that order, or all of them by age if ids is
+// nil. It leaves out connections that were cut.
 func (s *Server) clients(ids []int64) []*conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -28,12 +28,11 @@ func (s *Server) clients(ids []int64) []*conn {
 	return slices.DeleteFunc(found, func(c *conn) bool { return c.isCut.Load() })
 }
 
-// describe returns the line of CLIENT LIST. The fields are those of Redis 7.0 and, behind
-// them, the two that 7.2 added. Zeros stand for buffers that are not measured, and -1 for
-// the file descriptor, which Go does not tell.
+// describe returns the line of CLIENT LIST. It has the fields of Redis 7.0, followed by the two that
+// 7.2 added. Buffers that are not measured are 0; the file descriptor, which Go hides, is -1.
 func (c *conn) describe(now ttl.Instant) string {
 	c.mu.Lock()
-	s := c.seen
+	s := c.info
 	c.mu.Unlock()
 	last := "NULL"
 	if cmd := c.lastCommand.Load(); cmd != nil {
@@ -48,7 +47,7 @@ func (c *conn) describe(now ttl.Instant) string {
 		s.libName, s.libVersion)
 }
 
-// secondsSince returns the whole seconds from earlier to now, 0 if the clock went back.
+// secondsSince returns the whole seconds from earlier to now, or 0 if the clock went back.
 func secondsSince(now, earlier ttl.Instant) int64 { return max(0, int64(now-earlier)/1000) }
 
 // flags are Redis' letters for the state of a client.
@@ -77,8 +76,8 @@ func (s *clientInfo) flags(unix bool) string {
 
 func (c *conn) isUnix() bool { return c.net.LocalAddr().Network() == "unix" }
 
-// remoteAddr is the client's address; that of a Unix socket is the server's path, as in
-// Redis, because clients have none.
+// remoteAddr returns the client's address. A client of a Unix socket has none; it gets the path of
+// the socket, as in Redis.
 func (c *conn) remoteAddr() string {
 	if c.isUnix() {
 		return c.localAddr()

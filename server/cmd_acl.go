@@ -78,8 +78,8 @@ func writeSelector(w *resp.Writer, s *acl.Selector) {
 	w.BulkString(s.Channels())
 }
 
-// runACLSetUser does all of it or nothing. Who is logged in as the user stays so, as in
-// Redis, even when the user is switched off.
+// runACLSetUser applies all rules or none. As in Redis, connections of the user stay logged in,
+// even when the rules switch the user off.
 func runACLSetUser(c *call) error {
 	words := make([]string, 0, len(c.args)-3)
 	for _, arg := range c.args[3:] {
@@ -92,7 +92,7 @@ func runACLSetUser(c *call) error {
 	return nil
 }
 
-// public reports whether the default user must need a password.
+// public reports whether the server may not let the default user log in without a password.
 func (s *Server) public() bool {
 	settings := s.settings.get()
 	return settings.public()
@@ -113,7 +113,8 @@ func runACLDelUser(c *call) error {
 	return nil
 }
 
-// closeUsers closes the connections of users that are no more, this one after its reply.
+// closeUsers closes the connections of deleted users. If this connection is one of them, it is
+// closed after its reply.
 func (c *call) closeUsers(removed []*acl.User) {
 	gone := make(map[*acl.User]bool, len(removed))
 	for _, u := range removed {
@@ -121,10 +122,10 @@ func (c *call) closeUsers(removed []*acl.User) {
 	}
 	for _, other := range c.srv.clients(nil) {
 		other.mu.Lock()
-		u := other.seen.user
+		u := other.info.user
 		other.mu.Unlock()
 		switch {
-		case other == c.conn: // what others see of it may be out of date
+		case other == c.conn: // its info may be out of date
 			c.closing = c.closing || gone[c.user]
 		case gone[u]:
 			other.cut()
@@ -183,7 +184,7 @@ func runACLGenPass(c *call) error {
 	return nil
 }
 
-// runACLDryRun answers a denial with a text that is not an error, as Redis does.
+// runACLDryRun replies to a denial with a string, not with an error, as Redis does.
 func runACLDryRun(c *call) error {
 	u := c.srv.acl.Find(c.arg(2))
 	if u == nil {
@@ -208,7 +209,7 @@ func runACLDryRun(c *call) error {
 	return nil
 }
 
-const aclLogCount = 10 // entries of an ACL LOG without a count
+const aclLogCount = 10 // entries that ACL LOG returns without a count
 
 func runACLLog(c *call) error {
 	log := &c.srv.acl.Log
@@ -236,7 +237,8 @@ func runACLLog(c *call) error {
 	return nil
 }
 
-// writeLogEntry appends an entry of the log. The context is Redis' word for where it happened.
+// writeLogEntry appends an entry of the log. The context says whether the command was part of a
+// transaction.
 func writeLogEntry(w *resp.Writer, e *acl.Entry, now ttl.Instant) {
 	context := "toplevel"
 	if e.Multi {
@@ -259,8 +261,8 @@ func writeLogEntry(w *resp.Writer, e *acl.Entry, now ttl.Instant) {
 	w.BulkString(e.Client)
 }
 
-// runACLLoad closes the connections of all users but the default one, because the users
-// of the file are new ones, as in Redis 7.0.
+// runACLLoad closes the connections of all users except the default one, as in Redis 7.0: the
+// users of the file replace them, even where the names are the same.
 func runACLLoad(c *call) error {
 	removed, err := c.srv.acl.Load(c.srv.public())
 	var lines acl.LinesError

@@ -7,11 +7,10 @@ import (
 	"github.com/sessiond/sessiond/server/resp"
 )
 
-// maxClientText bounds what a connection can make the server remember of its name and its
-// library. Redis has no such bound.
+// maxClientText limits the name and the library of a connection, in bytes. Redis has no such limit.
 const maxClientText = 4 << 10
 
-// checkClientName refuses what would break the lines of CLIENT LIST.
+// checkClientName refuses a name that would break the lines of CLIENT LIST.
 func checkClientName(name []byte) error {
 	if !plain(name) {
 		return errClientName
@@ -34,7 +33,7 @@ func plain(b []byte) bool {
 func (c *conn) setName(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.seen.name = name
+	c.info.name = name
 }
 
 func runClientID(c *call) error {
@@ -53,7 +52,7 @@ func runClientSetName(c *call) error {
 
 func runClientGetName(c *call) error {
 	c.mu.Lock()
-	name := c.seen.name
+	name := c.info.name
 	c.mu.Unlock()
 	if name == "" {
 		c.out.Null()
@@ -63,15 +62,15 @@ func runClientGetName(c *call) error {
 	return nil
 }
 
-// runClientSetInfo follows Redis 7.2: an empty value forgets, any other must be visible
-// ASCII, and the error repeats the attribute as it was written.
+// runClientSetInfo follows Redis 7.2: an empty value removes the attribute, any other value must be
+// visible ASCII, and the error repeats the name of the attribute as the client wrote it.
 func runClientSetInfo(c *call) error {
 	var field *string
 	switch {
 	case c.is(2, "LIB-NAME"):
-		field = &c.seen.libName
+		field = &c.info.libName
 	case c.is(2, "LIB-VER"):
-		field = &c.seen.libVersion
+		field = &c.info.libVersion
 	default:
 		return errClientInfoOption(c.args[2])
 	}
@@ -93,14 +92,14 @@ func runClientInfo(c *call) error {
 	return nil
 }
 
-// clientListOptions choose what CLIENT LIST lists: all if both are empty.
+// clientListOptions select what CLIENT LIST lists. If both are empty it lists all clients.
 type clientListOptions struct {
 	kind string
 	ids  []int64
 }
 
-// parseClientList knows TYPE with one word and ID with one or more, but not both, as
-// Redis 7. A repeated id is listed once, so the reply cannot outgrow the connections.
+// parseClientList reads either TYPE with one word or ID with one or more ids, as Redis 7 does. A
+// repeated id is listed once, so that a short command cannot ask for a huge reply.
 func parseClientList(args [][]byte) (clientListOptions, error) {
 	var o clientListOptions
 	switch {
@@ -129,7 +128,7 @@ func parseClientList(args [][]byte) (clientListOptions, error) {
 	return o, nil
 }
 
-// The kinds of clients Redis knows. All of ours are normal.
+// normalClient is the type of all our clients. Redis has others, too.
 const normalClient = "normal"
 
 func parseClientKind(arg []byte) (string, error) {
@@ -157,7 +156,7 @@ func runClientList(c *call) error {
 	return nil
 }
 
-// clientFilter says which connections CLIENT KILL ends: those that match every part that
+// clientFilter selects the connections that CLIENT KILL ends: those that match every field that
 // is set.
 type clientFilter struct {
 	id          int64
@@ -168,8 +167,8 @@ type clientFilter struct {
 	oldForm     bool // CLIENT KILL ip:port
 }
 
-// wantedText is a text that a filter asks for; the zero one asks for none. An empty text can
-// be asked for, too: no address is empty, and the name of a user may be.
+// wantedText is a text that a filter asks for. The zero wantedText matches everything. A filter can
+// ask for an empty text, too: no address is empty, but the name of a user may be.
 type wantedText struct {
 	asked bool
 	text  string
@@ -179,9 +178,9 @@ func wanted(text []byte) wantedText { return wantedText{true, string(text)} }
 
 func (w wantedText) accepts(text string) bool { return !w.asked || w.text == text }
 
-// parseClientKill knows the old form with one address, which may name the caller itself,
-// and the new one with pairs, which spares the caller unless told otherwise. A pair given
-// twice counts the second time, as in Redis 7.0. known reports whether a user exists.
+// parseClientKill reads the old form, one address, which may be the caller's own, and the new form,
+// pairs, which spare the caller unless SKIPME says no. If a pair is repeated the last one counts, as
+// in Redis 7.0. known reports whether a user exists.
 func parseClientKill(args [][]byte, known func(user string) bool) (clientFilter, error) {
 	if len(args) == 1 {
 		return clientFilter{addr: wanted(args[0]), oldForm: true}, nil
@@ -228,7 +227,7 @@ func (f *clientFilter) set(option, value []byte, known func(user string) bool) (
 
 func (f *clientFilter) matches(c *conn) bool {
 	c.mu.Lock()
-	user := c.seen.user.Name()
+	user := c.info.user.Name()
 	c.mu.Unlock()
 	return (f.id == 0 || f.id == c.id) &&
 		(f.kind == "" || f.kind == normalClient) &&
@@ -265,9 +264,9 @@ func runClientKill(c *call) error {
 	return nil
 }
 
-func runClientNoEvict(c *call) error { return c.switchFlag(&c.seen.noEvict) }
+func runClientNoEvict(c *call) error { return c.switchFlag(&c.info.noEvict) }
 
-func runClientNoTouch(c *call) error { return c.switchFlag(&c.seen.noTouch) }
+func runClientNoTouch(c *call) error { return c.switchFlag(&c.info.noTouch) }
 
 // switchFlag sets a flag that only CLIENT LIST shows to ON or OFF, argument 2.
 func (c *call) switchFlag(flag *bool) error {
@@ -282,8 +281,8 @@ func (c *call) switchFlag(flag *bool) error {
 	return nil
 }
 
-// runClientReply answers only when it turns replies on. SKIP does nothing while replies
-// are off. Inside EXEC, where Redis sends an array that is too short, it is refused.
+// runClientReply sends a reply only when it turns replies on. SKIP does nothing while replies are
+// off. Inside EXEC it is refused; Redis would send an array that is too short.
 func runClientReply(c *call) error {
 	switch {
 	case c.tx != nil:

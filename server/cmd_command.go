@@ -10,8 +10,8 @@ import (
 	"github.com/sessiond/sessiond/server/resp"
 )
 
-// maxCommandNames bounds the reply to COMMAND INFO and COMMAND DOCS, in which a name may
-// come again and again. Redis has no such bound.
+// maxCommandNames is how many names COMMAND INFO and COMMAND DOCS take, because a client may repeat
+// a name and each one adds to the reply. Redis has no such limit.
 const maxCommandNames = 1 << 10
 
 // named finds a row by its full name in any case, "client|id" included; nil if there is
@@ -33,7 +33,7 @@ func runCommandCount(c *call) error {
 	return nil
 }
 
-// runCommandInfo answers with null for a name there is no command for.
+// runCommandInfo replies with null for a name that is not a command.
 func runCommandInfo(c *call) error {
 	names := c.args[2:]
 	switch {
@@ -86,14 +86,14 @@ func (cmd *command) describe(w *resp.Writer) {
 	}
 }
 
-// keyUse says what a command does with some of its keys: one key specification of Redis.
+// keyUse is one key specification of Redis: some keys of a command, and what it does with them.
 type keyUse struct {
 	access string // words, "RW access update"
 	keys   keySpec
 }
 
-// keySpecs pairs what the row says about access with its keys. A row with several parts in
-// access speaks of one key in each.
+// keySpecs combines the columns access and keys of the row. If access has several parts, each part
+// is about one key.
 func (cmd *command) keySpecs() []keyUse {
 	if cmd.keys.first == 0 {
 		return nil
@@ -141,7 +141,7 @@ func (u keyUse) describe(w *resp.Writer) {
 }
 
 // categories derives the ACL categories from flags and group and adds those of the row. A
-// container that cannot be called has only the ones that follow from flags.
+// container that cannot be called has only the categories that follow from its flags.
 func (cmd *command) categories() []string {
 	has := map[string]bool{
 		"read":      cmd.is(readonly),
@@ -175,11 +175,11 @@ func (cmd *command) categories() []string {
 	return names
 }
 
-// commandFilter chooses the names COMMAND LIST returns.
+// commandFilter selects the names that COMMAND LIST returns.
 type commandFilter func(*command) bool
 
-// parseCommandList knows one filter. Without one only whole commands are listed, with one
-// subcommands, too, as in Redis. There are no modules.
+// parseCommandList reads at most one filter. As in Redis, a list without a filter has no
+// subcommands, and one with a filter does. There are no modules.
 func parseCommandList(args [][]byte) (commandFilter, error) {
 	switch {
 	case len(args) == 0:
@@ -217,7 +217,7 @@ func runCommandList(c *call) error {
 	return nil
 }
 
-// runCommandDocs leaves out names there is no command for.
+// runCommandDocs leaves out names that are not commands.
 func runCommandDocs(c *call) error {
 	names := c.args[2:]
 	if len(names) > maxCommandNames {

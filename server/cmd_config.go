@@ -17,8 +17,8 @@ func (s *settings) lookupParameter(name []byte) *parameter {
 	return nil
 }
 
-// runConfigGet follows Redis: a name without wildcards is answered as it was spelled, the
-// others in our spelling, and no parameter comes twice.
+// runConfigGet follows Redis: it repeats a name without wildcards as the client spelled it, uses our
+// spelling for the others, and lists no parameter twice.
 func runConfigGet(c *call) error {
 	settings := c.srv.settings
 	spelled := map[string]string{} // by name
@@ -59,7 +59,7 @@ func parseConfigSet(known *settings, args [][]byte) ([]setting, error) {
 		return nil, errSyntax
 	}
 	var list []setting
-	seen := map[*parameter]bool{}
+	given := map[*parameter]bool{}
 	for ; len(args) > 0; args = args[2:] {
 		p := known.lookupParameter(args[0])
 		switch {
@@ -67,16 +67,17 @@ func parseConfigSet(known *settings, args [][]byte) ([]setting, error) {
 			return nil, errUnknownSetting(args[0])
 		case p.refusal != "":
 			return nil, errSetting(args[0], settingError(p.refusal))
-		case seen[p]:
+		case given[p]:
 			return nil, errSetting(args[0], "duplicate parameter")
 		}
-		seen[p] = true
+		given[p] = true
 		list = append(list, setting{p, args[1]})
 	}
 	return list, nil
 }
 
-// runConfigSet sets all or nothing, and one after another: what is applied is what was set last.
+// runConfigSet sets all pairs or none. Only one CONFIG SET runs at a time, so the values that are
+// applied last are those that were set last.
 func runConfigSet(c *call) error {
 	settings := c.srv.settings
 	list, err := parseConfigSet(settings, c.args[2:])
@@ -102,8 +103,8 @@ func runConfigSet(c *call) error {
 	return nil
 }
 
-// assign changes next as the list says. Like Redis it asks whether the server can do with the
-// values only when all of them were found right.
+// assign writes the values of the list into next. Like Redis, it first parses all values and only
+// then checks whether the server can work with them.
 func (c *call) assign(list []setting, next *Settings) error {
 	now := *next
 	refuse := func(p *parameter, err error) error {
@@ -136,7 +137,7 @@ func runConfigResetStat(c *call) error {
 	return nil
 }
 
-// runConfigRewrite never writes: the configuration file belongs to the operator.
+// runConfigRewrite always fails: the configuration file belongs to the operator.
 func runConfigRewrite(c *call) error {
 	if c.srv.settings.get().ConfigFile == "" {
 		return errNoConfigFile

@@ -5,11 +5,11 @@ import (
 	"github.com/sessiond/sessiond/server/resp"
 )
 
-// redisVersion is what HELLO and INFO say, because clients choose features by it.
+// redisVersion is the version in HELLO and INFO. Clients select features by it.
 const redisVersion = "7.2.0"
 
-// runAuth gives the hint about a missing password only in the form without a user, as
-// Redis does; "AUTH default x" succeeds on a server without a password.
+// runAuth mentions a missing password only in the form without a user, as Redis does. On a server
+// without a password, "AUTH default x" succeeds.
 func runAuth(c *call) error {
 	user, password := acl.DefaultName, c.args[1]
 	switch {
@@ -29,7 +29,7 @@ func runAuth(c *call) error {
 
 // helloOptions are the arguments of HELLO.
 type helloOptions struct {
-	proto int // 0 keeps the present one
+	proto int // 0 means no change
 	steps []helloStep
 }
 
@@ -41,8 +41,8 @@ type helloStep struct {
 	name     string
 }
 
-// parseHello returns the steps in front of a mistake along with the error: HELLO does what
-// it reads as it reads it, as in Redis 7.0.
+// parseHello returns, along with an error, the steps before the mistake: as in Redis 7.0, HELLO
+// runs each step before it reads the next one.
 func parseHello(args [][]byte) (helloOptions, error) {
 	var o helloOptions
 	if len(args) > 0 {
@@ -96,7 +96,7 @@ func runHello(c *call) error {
 	return nil
 }
 
-// introduce appends the reply to HELLO: seven fields in the order clients know.
+// introduce appends the reply to HELLO: seven fields in Redis' order.
 func (c *call) introduce() {
 	w := &c.out
 	w.Map(7)
@@ -143,8 +143,8 @@ func runEcho(c *call) error {
 	return nil
 }
 
-// runQuit leaves the end of the connection to its row. What follows in the pipeline is
-// dropped, as in Redis.
+// runQuit only replies; the flag hangsUp of its row ends the connection. As in Redis, commands
+// behind it in the pipeline are dropped.
 func runQuit(c *call) error {
 	c.out.OK()
 	return nil
@@ -156,5 +156,5 @@ func runReset(c *call) error {
 	return nil
 }
 
-// runCluster refuses as a Redis outside a cluster does.
+// runCluster returns the error of a Redis server outside a cluster.
 func runCluster(*call) error { return errClusterDisabled }

@@ -6,7 +6,7 @@ import (
 	"github.com/sessiond/sessiond/server/resp"
 )
 
-// parseFlush checks the option of FLUSHDB and FLUSHALL. Both ways are the same here: the
+// parseFlush checks the option of FLUSHDB and FLUSHALL. ASYNC and SYNC are the same here: the
 // database is empty when the reply arrives.
 func parseFlush(args [][]byte) error {
 	if len(args) == 0 || len(args) == 1 && (equalFold(args[0], "SYNC") || equalFold(args[0], "ASYNC")) {
@@ -63,7 +63,7 @@ func runSwapDB(c *call) error {
 	return nil
 }
 
-// parseSwapDB reads an index; whether there is such a database is asked of both at once.
+// parseSwapDB reads an index. Its caller checks the range, of both indexes at once.
 func parseSwapDB(arg []byte, invalid error) (int, error) {
 	n, ok := resp.ParseInt(arg)
 	if !ok || n < math.MinInt32 || n > math.MaxInt32 {

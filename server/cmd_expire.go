@@ -31,8 +31,8 @@ func parseExpire(args [][]byte) (o expireOptions, err error) {
 	return o, nil
 }
 
-// allow reports whether a deadline may be moved from old to this one. For GT and LT a key
-// without a deadline lives forever.
+// allow reports whether a deadline may be moved from old to deadline. GT and LT treat a key without
+// a deadline as one that lives forever.
 func (o expireOptions) allow(old, deadline ttl.Instant) bool {
 	forever := old == ttl.Never
 	switch {
@@ -51,8 +51,8 @@ func runPExpire(c *call) error   { return expireAt(c, inMilliseconds, c.tx.Now()
 func runExpireAt(c *call) error  { return expireAt(c, inSeconds, 0) }
 func runPExpireAt(c *call) error { return expireAt(c, inMilliseconds, 0) }
 
-// expireAt moves the deadline of a key to so many units after base. A deadline in the past
-// deletes the key and is a success like any other. The value is not read.
+// expireAt moves the deadline of a key to argument 2, counted in units after base. A deadline in the
+// past deletes the key, and the reply is the same. The value is not read.
 func expireAt(c *call, unit timeUnit, base ttl.Instant) error {
 	o, err := parseExpire(c.args[3:])
 	if err != nil {
@@ -69,7 +69,7 @@ func expireAt(c *call, unit timeUnit, base ttl.Instant) error {
 	moves := found && o.allow(r.Deadline, deadline)
 	switch {
 	case !moves:
-	case deadline <= c.tx.Now(): // the epoch would be ttl.Never
+	case deadline <= c.tx.Now(): // not Due, for which a deadline of zero is ttl.Never
 		_, err = c.tx.Delete(c.key(1))
 	default:
 		err = c.tx.SetDeadline(c.key(1), deadline)
@@ -96,14 +96,14 @@ func runPersist(c *call) error {
 	return nil
 }
 
-func runTTL(c *call) error         { return tellDeadline(c, inSeconds, c.tx.Now()) }
-func runPTTL(c *call) error        { return tellDeadline(c, inMilliseconds, c.tx.Now()) }
-func runExpireTime(c *call) error  { return tellDeadline(c, inSeconds, 0) }
-func runPExpireTime(c *call) error { return tellDeadline(c, inMilliseconds, 0) }
+func runTTL(c *call) error         { return replyDeadline(c, inSeconds, c.tx.Now()) }
+func runPTTL(c *call) error        { return replyDeadline(c, inMilliseconds, c.tx.Now()) }
+func runExpireTime(c *call) error  { return replyDeadline(c, inSeconds, 0) }
+func runPExpireTime(c *call) error { return replyDeadline(c, inMilliseconds, 0) }
 
-// tellDeadline answers how many units after base a key ends: -2 if there is no key, -1 if
-// it does not end. Halves of a second are rounded up.
-func tellDeadline(c *call, unit timeUnit, base ttl.Instant) error {
+// replyDeadline replies with the deadline of a key in units after base: -2 if there is no key, -1
+// if the key has no deadline. Half a second is rounded up.
+func replyDeadline(c *call, unit timeUnit, base ttl.Instant) error {
 	r, found, err := c.readStat(1)
 	if err != nil {
 		return err

@@ -8,17 +8,16 @@ type foundKey struct {
 	access string
 }
 
-// keyFinder finds the keys of a command line that has the right number of arguments, its names
-// included. It returns nil where Redis says that the arguments are wrong, which is not the same
-// as no keys.
+// keyFinder finds the keys of a command line, which has the right number of arguments. It returns
+// nil where Redis says that the arguments are wrong, and an empty list if the line has no keys.
 type keyFinder func(args [][]byte) []foundKey
 
-// keyPlace says where some keys of a command line stand: one key specification of Redis. A first
-// of 0 says that the line has none of them, a negative one that it is wrong.
-type keyPlace func(args [][]byte) (first, last, step int, access string)
+// keyRange returns which arguments of a command line are keys, by one key specification of Redis.
+// first is 0 if the line has none of these keys, and negative if the line is wrong.
+type keyRange func(args [][]byte) (first, last, step int, access string)
 
-// within makes the key specifications of a row a place.
-func within(u keyUse) keyPlace {
+// rangeOf converts a key specification of a row.
+func rangeOf(u keyUse) keyRange {
 	return func(args [][]byte) (first, last, step int, access string) {
 		first, last, step = u.keys.first, u.keys.last, u.keys.step
 		if last < 0 {
@@ -28,12 +27,12 @@ func within(u keyUse) keyPlace {
 	}
 }
 
-// keys finds the keys of all places. A line with none, or that ends before all keys, is wrong.
-func keys(places ...keyPlace) keyFinder {
+// keys finds the keys of all ranges. A line is wrong if it has no key or ends before its last one.
+func keys(ranges ...keyRange) keyFinder {
 	return func(args [][]byte) []foundKey {
 		var found []foundKey
-		for _, place := range places {
-			first, last, step, access := place(args)
+		for _, find := range ranges {
+			first, last, step, access := find(args)
 			if first == 0 {
 				continue
 			}
@@ -48,17 +47,17 @@ func keys(places ...keyPlace) keyFinder {
 	}
 }
 
-// finder returns how the keys of a row's lines are found, nil if they have none.
+// finder returns the function that finds the keys in lines of this command, or nil if it has no keys.
 func (cmd *command) finder() keyFinder {
 	uses := cmd.keySpecs()
 	if cmd.find != nil || len(uses) == 0 {
 		return cmd.find
 	}
-	places := make([]keyPlace, len(uses))
+	ranges := make([]keyRange, len(uses))
 	for i, use := range uses {
-		places[i] = within(use)
+		ranges[i] = rangeOf(use)
 	}
-	return keys(places...)
+	return keys(ranges...)
 }
 
 // setKeys is the finder of SET: the old value is read only if GET asks for it.
@@ -71,8 +70,8 @@ func setKeys(args [][]byte) []foundKey {
 	return []foundKey{{1, "OW update"}}
 }
 
-// meant returns the row of a command line, that of a foreign command, too, or nil. A command that
-// was taken away by rename-command is not one of them.
+// meant returns the row of a command line, which may be that of a foreign command, or nil. It
+// returns nil for a command that rename-command has taken away.
 func (t *table) meant(line [][]byte) *command {
 	cmd := t.lookup("", line[0])
 	if name := strings.ToLower(string(line[0])); cmd == nil && t.byName[name] == nil {
@@ -120,8 +119,8 @@ func runCommandGetKeysAndFlags(c *call) error {
 	})
 }
 
-// listKeys answers with an array of what element writes for each key of the line that is asked
-// about.
+// listKeys replies with an array. For each key of the line that the client asks about, element
+// writes one element.
 func (c *call) listKeys(element func(key []byte, access string)) error {
 	line := c.args[2:]
 	found, err := c.srv.table.keysOf(line)

@@ -6,7 +6,7 @@ import (
 	"github.com/sessiond/sessiond/storage"
 )
 
-// runDel counts a key once, however often it is named.
+// runDel counts a key once, even if it is named several times.
 func runDel(c *call) error {
 	deleted := 0
 	for i := 1; i < len(c.args); i++ {
@@ -51,7 +51,7 @@ func runType(c *call) error {
 	return nil
 }
 
-// runRename gives the new name the deadline, too. A key renamed to itself stays as it is.
+// runRename moves the deadline along with the value. Renaming a key to itself changes nothing.
 func runRename(c *call) error {
 	if _, err := rename(c, true); err != nil {
 		return err
@@ -90,8 +90,8 @@ func rename(c *call, replace bool) (renamed bool, err error) {
 	return true, err
 }
 
-// copyRecord puts the record under from under to as well, value and deadline. It does
-// nothing if there is a record under to and replace is false.
+// copyRecord copies the record under from, with its deadline, to the key to. It does nothing if to
+// exists and replace is false.
 func copyRecord(tx *storage.Tx, from, to storage.Key, replace bool) (found, copied bool, err error) {
 	if !replace {
 		_, occupied, err := tx.Stat(to)
@@ -107,12 +107,12 @@ func copyRecord(tx *storage.Tx, from, to storage.Key, replace bool) (found, copi
 	if err != nil || !found {
 		return false, false, err
 	}
-	// What Find returned ends with the function, before the engine applies what is put.
+	// The value that Find returned is valid until this function returns; Put needs it longer.
 	r.Value = bytes.Clone(r.Value)
 	return true, true, tx.Put(to, r)
 }
 
-// copyOptions are what follows the two keys of COPY.
+// copyOptions are the arguments of COPY behind the two keys.
 type copyOptions struct {
 	db      int // the database of the copy
 	replace bool
@@ -137,7 +137,7 @@ func parseCopy(args [][]byte, db, databases int) (o copyOptions, err error) {
 	return o, nil
 }
 
-// copyScope names the copy in its own database.
+// copyScope returns the keys of COPY: the copy may be in another database.
 func copyScope(c *call) (storage.Scope, error) {
 	o, err := parseCopy(c.args[3:], c.db, c.srv.databases)
 	return storage.Scope{Keys: []storage.Key{c.key(1), {DB: o.db, Name: c.args[2]}}}, err
@@ -159,7 +159,7 @@ func runCopy(c *call) error {
 	return nil
 }
 
-// moveScope names the key in both databases.
+// moveScope returns the key in both databases.
 func moveScope(c *call) (storage.Scope, error) {
 	db, err := parseDB(c.args[2], c.srv.databases)
 	return storage.Scope{Keys: []storage.Key{c.key(1), {DB: db, Name: c.args[1]}}}, err

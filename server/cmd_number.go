@@ -26,13 +26,13 @@ func runDecrBy(c *call) error {
 	case !ok:
 		return errNotInteger
 	case n == math.MinInt64:
-		return errDecrOverflow // it has no opposite
+		return errDecrOverflow // the smallest integer has no positive counterpart
 	}
 	return addInteger(c, -n)
 }
 
-// addInteger adds to the number a key holds and keeps its deadline. An absent key counts
-// as 0. The value must be written as Redis would write it: "007" is not an integer.
+// addInteger adds to the number a key holds and keeps its deadline. An absent key counts as 0. The
+// value must be in the form in which Redis writes integers: "007" is not one.
 func addInteger(c *call, delta int64) error {
 	r, found, err := c.findString(1)
 	if err != nil {
@@ -56,8 +56,8 @@ func addInteger(c *call, delta int64) error {
 	return nil
 }
 
-// runIncrByFloat adds to the number a key holds and keeps its deadline. It looks at the
-// value before the increment: Redis' order.
+// runIncrByFloat adds to the number a key holds and keeps its deadline. Like Redis, it parses the
+// value before the increment.
 func runIncrByFloat(c *call) error {
 	r, found, err := c.findString(1)
 	if err != nil {
@@ -87,20 +87,19 @@ func runIncrByFloat(c *call) error {
 	return nil
 }
 
-// Redis computes INCRBYFLOAT in the C type long double, which on its usual machines has a
-// mantissa of 64 bits. A big.Float of that precision rounds the same way.
+// Redis computes INCRBYFLOAT in the C type long double, whose mantissa has 64 bits on x86. A
+// big.Float of that precision rounds in the same way.
 const (
 	floatBits     = 64
 	maxFloatExp   = 16384     // of the largest long double, as big.Float counts
-	minFloatExp   = -16445    // below it everything rounds to zero
+	minFloatExp   = -16445    // smaller numbers round to zero
 	maxFloatChars = 5<<10 - 1 // Redis' buffer
 )
 
 func newFloat() *big.Float { return new(big.Float).SetPrec(floatBits) }
 
-// parseFloat reads what C's strtold reads, without blanks: decimal and hexadecimal
-// numbers, and infinities. Numbers too large or too small for a long double are errors,
-// and so is NaN.
+// parseFloat reads what C's strtold reads, without blanks: decimal and hexadecimal numbers, and
+// infinities. It refuses NaN, and numbers too large or too small for a long double.
 func parseFloat(b []byte) (*big.Float, error) {
 	if len(b) > maxFloatChars {
 		return nil, errNotFloat
@@ -116,7 +115,7 @@ func parseFloat(b []byte) (*big.Float, error) {
 	if len(digits) > 2 && digits[0] == '0' && digits[1]|0x20 == 'x' {
 		base, exponent = 0, "pP"
 	}
-	// Package big would take underscores in base 0, and a binary exponent in base 10.
+	// Package big would accept underscores in base 0 and a binary exponent in base 10.
 	if bytes.IndexByte(b, '_') >= 0 || base == 10 && bytes.ContainsAny(b, "pP") {
 		return nil, errNotFloat
 	}

@@ -9,9 +9,9 @@ import (
 // embeddedMax is the longest value Redis keeps in one allocation with its header.
 const embeddedMax = 44
 
-// runObjectEncoding answers the encoding Redis gives a value that was just SET. After
-// APPEND or SETRANGE Redis says raw, however short the value is; here nothing remembers
-// how a value came about.
+// runObjectEncoding replies with the encoding that Redis gives a value after SET. After APPEND or
+// SETRANGE Redis says raw, even for a short value; here the record does not say how its value was
+// made.
 func runObjectEncoding(c *call) error {
 	r, found, err := c.readString(2)
 	switch {
@@ -35,11 +35,11 @@ func encoding(value []byte) string {
 	return "raw"
 }
 
-func runObjectRefCount(c *call) error { return tellOfKey(c, 1) }
-func runObjectIdleTime(c *call) error { return tellOfKey(c, 0) }
+func runObjectRefCount(c *call) error { return replyIfFound(c, 1) }
+func runObjectIdleTime(c *call) error { return replyIfFound(c, 0) }
 
-// tellOfKey answers n if the key exists.
-func tellOfKey(c *call, n int64) error {
+// replyIfFound replies with n if the key exists, and with null if not.
+func replyIfFound(c *call, n int64) error {
 	_, found, err := c.readStat(2)
 	switch {
 	case err != nil:
@@ -64,8 +64,8 @@ func runObjectFreq(c *call) error {
 	return nil
 }
 
-// parseMemoryUsage checks the options of MEMORY USAGE. SAMPLES says how many elements of a
-// large value to look at, and nothing here is guessed from samples.
+// parseMemoryUsage checks the options of MEMORY USAGE. SAMPLES, the number of elements to measure in
+// a large value, has no effect: nothing here is estimated from samples.
 func parseMemoryUsage(args [][]byte) error {
 	for i := 0; i < len(args); i += 2 {
 		if !equalFold(args[i], "SAMPLES") || i+1 == len(args) {
@@ -82,9 +82,9 @@ func parseMemoryUsage(args [][]byte) error {
 	return nil
 }
 
-// What a record takes besides its name and its value, in bytes, as the default engine lays
-// it out: two keys with a space, a hash and the store's own sequence number, and the entry
-// with the deadline. A record with a deadline has an index entry, too.
+// The bytes that a record takes besides its name and its value in the default engine: two keys,
+// each with a prefix, a hash and a sequence number, and the header with the deadline. A record with
+// a deadline has an index entry, too.
 const (
 	recordOverhead = 64
 	indexOverhead  = 25
@@ -106,9 +106,9 @@ func runMemoryUsage(c *call) error {
 	return nil
 }
 
-// memoryUsage estimates the bytes a record takes on disk before compression: the value
-// once, the name with the value, with the deadline, and in the index of deadlines if there
-// is one. Copies in caches come and go and are not counted.
+// memoryUsage estimates the bytes a record takes on disk before compression. The value is stored
+// once; the name is stored with the value, with the header and, if there is a deadline, in the index.
+// Copies in caches are not counted.
 func memoryUsage(name int, r storage.Record) int64 {
 	size := recordOverhead + 2*name + r.Size
 	if r.Deadline != ttl.Never {

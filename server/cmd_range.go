@@ -5,7 +5,7 @@ import (
 	"github.com/sessiond/sessiond/storage"
 )
 
-// runStrLen asks for the length and does not read the value.
+// runStrLen reads the length without the value.
 func runStrLen(c *call) error { return c.tellLength(c.readStat(1)) }
 
 func (c *call) tellLength(r storage.Record, found bool, err error) error {
@@ -34,8 +34,8 @@ func runGetRange(c *call) error {
 	return nil
 }
 
-// sliceRange turns a range as GETRANGE takes it, inclusive and with negative numbers
-// counted from the end, into the bounds of a Go slice of n elements.
+// sliceRange converts a range of GETRANGE, which is inclusive and in which negative numbers count
+// from the end, into the bounds of a Go slice of n elements.
 func sliceRange(start, end, n int64) (from, to int64) {
 	if start < 0 && end < 0 && start > end {
 		return 0, 0
@@ -53,7 +53,7 @@ func sliceRange(start, end, n int64) (from, to int64) {
 	return start, end + 1
 }
 
-// runAppend keeps the deadline. It creates the key even when there is nothing to append.
+// runAppend keeps the deadline. It creates the key even if the argument is empty.
 func runAppend(c *call) error {
 	r, _, err := c.findString(1)
 	if err != nil {
@@ -71,8 +71,8 @@ func runAppend(c *call) error {
 	return nil
 }
 
-// runSetRange keeps the deadline. With nothing to write it does nothing, wherever the
-// offset lies, and does not create the key: Redis' rule.
+// runSetRange keeps the deadline. As in Redis, an empty argument changes nothing at any offset and
+// does not create the key.
 func runSetRange(c *call) error {
 	offset, ok := resp.ParseInt(c.args[2])
 	switch {
@@ -100,7 +100,7 @@ func runSetRange(c *call) error {
 	return nil
 }
 
-// overwrite returns a copy of old with patch at offset, padded with zero bytes.
+// overwrite returns a copy of old with patch at offset. It pads a gap with zero bytes.
 func overwrite(old []byte, offset int, patch []byte) []byte {
 	value := make([]byte, max(len(old), offset+len(patch)))
 	copy(value, old)

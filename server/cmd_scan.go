@@ -12,8 +12,8 @@ import (
 
 const (
 	scanCount = 10 // keys visited by a SCAN without COUNT
-	// maxScanCount bounds one page, and so the memory of its reply. A larger COUNT is served
-	// in several pages, which SCAN allows.
+	// maxScanCount limits one page, and so the memory of its reply. SCAN allows a page that is
+	// smaller than COUNT.
 	maxScanCount = 1 << 16
 )
 
@@ -28,8 +28,8 @@ func (p *page) add(name []byte) {
 	p.n++
 }
 
-// newPattern compiles a pattern on names, and returns nil for a single star, which the
-// empty name matches, too.
+// newPattern compiles a pattern. It returns nil for a single star, because that matches the empty
+// name, too, and a Pattern does not.
 func newPattern(pattern []byte) (*glob.Pattern, error) {
 	if string(pattern) == "*" {
 		return nil, nil
@@ -41,7 +41,7 @@ func newPattern(pattern []byte) (*glob.Pattern, error) {
 	return compiled, nil
 }
 
-// runKeys answers all names of one instant: it asks for one page that has no end.
+// runKeys replies with all names as they are at one instant: it reads one page without a limit.
 func runKeys(c *call) error {
 	pattern, err := newPattern(c.args[1])
 	if err != nil {
@@ -66,16 +66,16 @@ func runKeys(c *call) error {
 	return nil
 }
 
-// scanOptions are what SCAN was asked for.
+// scanOptions are the arguments of SCAN.
 type scanOptions struct {
 	cursor  uint64
 	count   int
 	pattern *glob.Pattern // nil matches every name
-	kind    []byte        // nil stands for every kind
+	kind    []byte        // nil matches every kind
 }
 
-// parseScan reads the arguments of SCAN. A kind that does not exist is no error: no key
-// is of it.
+// parseScan reads the arguments of SCAN. A kind that does not exist is not an error; no key
+// matches it.
 func parseScan(args [][]byte) (o scanOptions, err error) {
 	if o.cursor, err = parseCursor(args[0]); err != nil {
 		return scanOptions{}, err
@@ -115,8 +115,8 @@ func parseCount(arg []byte) (int, error) {
 	return int(min(n, maxScanCount)), nil
 }
 
-// parseCursor reads a cursor by the rules of C's strtoul, as Redis does: it ends at a NUL,
-// a sign is allowed, a minus wraps around, and nothing at all is 0.
+// parseCursor reads a cursor by the rules of C's strtoul, as Redis does: a NUL ends it, a sign is
+// allowed, a minus wraps around, and an empty cursor is 0.
 func parseCursor(arg []byte) (uint64, error) {
 	arg, _, _ = bytes.Cut(arg, []byte{0})
 	if len(arg) == 0 {
@@ -136,7 +136,7 @@ func parseCursor(arg []byte) (uint64, error) {
 	return cursor, nil
 }
 
-// matches reports whether a record has the name that was asked for.
+// matches reports whether a name matches the pattern.
 func (o *scanOptions) matches(k storage.Key) bool { return o.pattern == nil || o.pattern.Match(k.Name) }
 
 func equalKind(name []byte, kind storage.Kind) bool {
@@ -183,7 +183,7 @@ func runRandomKey(c *call) error {
 	return nil
 }
 
-// runDBSize counts records whose end has come until they are swept, as Redis does.
+// runDBSize includes records whose deadline has passed and which were not swept yet, as Redis does.
 func runDBSize(c *call) error {
 	count, err := c.tx.Len(c.db)
 	if err != nil {

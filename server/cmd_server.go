@@ -7,8 +7,8 @@ import (
 	"github.com/sessiond/sessiond/storage"
 )
 
-// runTime tells milliseconds: the microseconds end in three zeros, because the clock by
-// which deadlines are judged is no finer.
+// runTime replies in whole milliseconds, so the microseconds end in three zeros: the clock that
+// judges deadlines has that resolution.
 func runTime(c *call) error {
 	now := int64(c.srv.keyspace.Now())
 	c.out.Array(2)
@@ -28,9 +28,9 @@ func runRole(c *call) error {
 
 func runDebug(*call) error { return errDebug }
 
-// save makes every change that was made before the call durable, whatever the durability
-// mode leaves for later, and then the copy if the program has one made. A stop ends it, as
-// it ends a BGSAVE of Redis.
+// save makes every change that was made before the call durable in any durability mode. Then it
+// makes the copy, if the program makes copies. A stop of the server ends it, as it ends a BGSAVE of
+// Redis.
 func (s *Server) save(ctx context.Context) error {
 	if err := s.keyspace.Sync(ctx, storage.Everything); err != nil {
 		return err
@@ -56,8 +56,8 @@ func runSave(c *call) error {
 	return nil
 }
 
-// runBGSave takes SCHEDULE and, as nothing is ever rewritten here, has nothing to wait
-// for. One runs at a time.
+// runBGSave accepts SCHEDULE, which has no effect because there is no rewrite to wait for. Only one
+// BGSAVE runs at a time.
 func runBGSave(c *call) error {
 	if len(c.args) > 2 || len(c.args) == 2 && !c.is(1, "SCHEDULE") {
 		return errSyntax
@@ -82,8 +82,8 @@ func runLastSave(c *call) error {
 	return nil
 }
 
-// parseShutdown follows Redis: words may repeat, SAVE excludes NOSAVE, and ABORT stands
-// alone.
+// parseShutdown follows Redis: words may be repeated, SAVE excludes NOSAVE, and ABORT excludes all
+// others.
 func parseShutdown(args [][]byte) (abort bool, err error) {
 	var save, nosave, other bool
 	for _, arg := range args {
@@ -106,15 +106,15 @@ func parseShutdown(args [][]byte) (abort bool, err error) {
 	return abort, nil
 }
 
-// runShutdown asks the program to stop and closes the connection without a reply, which
-// is how clients know that it worked. SAVE and NOSAVE mean the same: every change stays.
+// runShutdown asks the program to stop and closes the connection without a reply, which tells
+// clients that it worked. SAVE and NOSAVE are the same: every change is on disk anyway.
 func runShutdown(c *call) error {
 	abort, err := parseShutdown(c.args[1:])
 	switch {
 	case err != nil:
 		return err
 	case abort:
-		return errNoShutdown // a stop takes no time in which it could be taken back
+		return errNoShutdown // a stop begins at once and cannot be cancelled
 	case c.srv.stop == nil:
 		c.srv.log.Warn("SHUTDOWN refused: the program does not offer it", "client", c.id)
 		return errShutdown

@@ -14,7 +14,7 @@ func runGet(c *call) error {
 	return nil
 }
 
-// value replies the value of a record, or null if it was not found.
+// value replies with the value of a record, or with null if it was not found.
 func (c *call) value(r storage.Record, found bool) {
 	if found {
 		c.out.Bulk(r.Value)
@@ -23,7 +23,7 @@ func (c *call) value(r storage.Record, found bool) {
 	}
 }
 
-// setOptions are what follows the key and the value of SET.
+// setOptions are the arguments of SET behind the key and the value.
 type setOptions struct {
 	nx, xx  bool
 	get     bool
@@ -31,8 +31,8 @@ type setOptions struct {
 	expiry  expiry
 }
 
-// parseSet reads the options of SET, in any order and case. An option that contradicts an
-// earlier one is a syntax error; one that only repeats it is not.
+// parseSet reads the options of SET, in any order and case. An option may be repeated; one that
+// contradicts an earlier one is a syntax error.
 func parseSet(args [][]byte) (o setOptions, err error) {
 	for i := 0; i < len(args); i++ {
 		e, timed := parseExpiry(args[i:])
@@ -88,8 +88,7 @@ func runSet(c *call) error {
 	return nil
 }
 
-// findForSet reads no more of the old record than the options ask for. Only GET minds its
-// kind.
+// findForSet reads only what the options need of the old record. Only GET checks its kind.
 func (c *call) findForSet(o setOptions) (storage.Record, bool, error) {
 	switch {
 	case o.get:
@@ -100,7 +99,7 @@ func (c *call) findForSet(o setOptions) (storage.Record, bool, error) {
 	return storage.Record{}, false, nil
 }
 
-// putString stores a string under argument i, whatever was there before.
+// putString stores a string under argument i and replaces what was there.
 func (c *call) putString(i int, value []byte, deadline ttl.Instant) error {
 	return c.tx.Put(c.key(i), storage.Record{Kind: storage.KindString, Value: value, Deadline: deadline})
 }
@@ -134,7 +133,7 @@ func runSetNX(c *call) error {
 	return nil
 }
 
-// runGetSet takes the deadline away, as SET does.
+// runGetSet removes the deadline, as SET does.
 func runGetSet(c *call) error {
 	old, found, err := c.readString(1)
 	if err != nil {
@@ -161,7 +160,7 @@ func runGetDel(c *call) error {
 	return nil
 }
 
-// getexOptions are what follows the key of GETEX.
+// getexOptions are the arguments of GETEX behind the key.
 type getexOptions struct {
 	persist bool
 	expiry  expiry
@@ -183,7 +182,7 @@ func parseGetEX(args [][]byte) (o getexOptions, err error) {
 	return o, nil
 }
 
-// runGetEX judges the time only once it has found the key: Redis' order.
+// runGetEX checks the expire time only after it has found the key, as Redis does.
 func runGetEX(c *call) error {
 	o, err := parseGetEX(c.args[2:])
 	if err != nil {
@@ -210,7 +209,7 @@ func runGetEX(c *call) error {
 	return nil
 }
 
-// runMGet answers null for a key of another kind, too: Redis' rule.
+// runMGet replies with null for a key of another kind, too, as Redis does.
 func runMGet(c *call) error {
 	c.out.Array(len(c.args) - 1)
 	for i := 1; i < len(c.args); i++ {
@@ -237,7 +236,7 @@ func runMSet(c *call) error {
 	return nil
 }
 
-// runMSetNX stores all or nothing.
+// runMSetNX stores all pairs or none.
 func runMSetNX(c *call) error {
 	if len(c.args)%2 == 0 {
 		return errArity(c.cmd.fullName())
@@ -259,7 +258,7 @@ func runMSetNX(c *call) error {
 	return nil
 }
 
-// putPairs stores key-value pairs. Of a key that is named twice the last value counts.
+// putPairs stores key-value pairs. If a key is repeated the last value counts.
 func (c *call) putPairs() error {
 	for i := 1; i < len(c.args); i += 2 {
 		if err := c.putString(i, c.args[i+1], ttl.Never); err != nil {

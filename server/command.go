@@ -15,10 +15,10 @@ type command struct {
 	arity int
 	flags flags
 	keys  keySpec
-	// access says, key specification by key specification, what is done to the keys: a
-	// letter pair and words of Redis' COMMAND, such as "RW access update".
+	// access says for each key specification what the command does with the keys, in the words of
+	// Redis' COMMAND: a pair of letters and flags, such as "RW access update".
 	access string
-	// find finds the keys for COMMAND GETKEYS where keys and access do not say all.
+	// find finds the keys for COMMAND GETKEYS if keys and access cannot describe them.
 	find  keyFinder
 	tips  []string
 	group group
@@ -42,8 +42,8 @@ type command struct {
 	rights acl.Command
 }
 
-// keySpec says which arguments are keys: from first to last (negative: counted from the
-// end), every step-th. The zero keySpec means none.
+// keySpec says which arguments are keys: every step-th one from first to last. A negative last counts
+// from the end. The zero keySpec means that there are none.
 type keySpec struct{ first, last, step int }
 
 type flags uint32
@@ -65,18 +65,18 @@ const (
 
 	// The flags below are the server's own: no reply lists them.
 
-	// immediate commands run at once inside MULTI. All others are queued.
+	// immediate is for commands that run at once inside MULTI. All others are queued.
 	immediate
-	// runsQueue marks EXEC: it stands for what is queued, and ends the transaction if a gate
-	// refuses it.
+	// runsQueue is for EXEC: it runs the queued commands. If a gate refuses it, the transaction is
+	// discarded.
 	runsQueue
-	// selects marks a command whose first argument is the database of the commands after it.
+	// selects is for commands whose first argument is the database of the commands after it.
 	selects
-	// inSubscription commands are what a subscriber that speaks RESP2 may send.
+	// inSubscription is for commands that a subscriber may send in RESP2.
 	inSubscription
-	// hangsUp ends the connection once the replies are sent.
+	// hangsUp is for commands that end the connection once the replies are sent.
 	hangsUp
-	// fraction marks a command whose increment may have a fraction.
+	// fraction is for commands whose increment may have a fraction.
 	fraction
 )
 
@@ -135,14 +135,14 @@ func (spec keySpec) positions(args int, fn func(i int)) {
 	}
 }
 
-// table finds rows by name. It does not change once made.
+// table finds rows by name. It does not change after it was built.
 type table struct {
 	rows    []command
 	byName  map[string]*command // lower case; subcommands as "client|id"
-	called  map[string]*command // what clients call; byName but for rename-command
+	called  map[string]*command // by the names that clients use: byName after rename-command
 	all     []*command          // by id
 	acl     *acl.Commands
-	foreign map[string]*command // those of Redis that are not here, lower case
+	foreign map[string]*command // Redis' commands that are not served, lower case
 }
 
 func newTable() *table {
@@ -167,8 +167,8 @@ func (t *table) add(cmd *command) {
 	t.called[cmd.fullName()] = cmd
 }
 
-// find returns the row of a command line, a subcommand's where there is one, or the error
-// Redis gives for a name or an arity that does not exist; with the latter comes the row.
+// find returns the row of a command line, which may be that of a subcommand. It returns Redis' error
+// for an unknown name, or for a wrong number of arguments; with the latter error comes the row.
 func (t *table) find(args [][]byte) (*command, error) {
 	cmd := t.lookup("", args[0])
 	if cmd == nil {

@@ -17,30 +17,30 @@ import (
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// flushSize is how many bytes of replies are gathered before they are sent in the middle
-// of a pipeline; flushNoLogin is that for a client that has not logged in.
+// flushSize is how many bytes of replies are gathered before they are sent in the middle of a
+// pipeline. flushNoLogin is the same for a client that has not logged in.
 const (
 	flushSize    = 64 << 10
 	flushNoLogin = 1 << 8
 )
 
-// What a connection keeps from one command to the next.
+// What a connection may keep from one command to the next.
 const (
 	keepArgs  = 1 << 10  // slots for keys
-	queueFree = 64 << 10 // bytes of a transaction that no budget is charged for
+	queueFree = 64 << 10 // bytes of a transaction that are not charged to a budget
 )
 
-// loginTime is how long a connection may take to log in, however slowly it sends.
+// loginTime is how long a connection may take to log in.
 const loginTime = 30 * time.Second
 
-// conn is one client. Its goroutine reads commands, runs them one after the other and
-// sends the replies. The fields belong to that goroutine, except those of outbox, signals and
+// conn is the connection of one client. Its goroutine reads commands, runs them one after the other
+// and sends the replies. The fields belong to that goroutine, except those of outbox, signals and
 // visible.
 type conn struct {
 	srv    *Server
 	id     int64
 	net    net.Conn
-	socket io.ReadWriter // how net is read and written
+	socket io.ReadWriter // reads and writes net
 	opened ttl.Instant
 
 	session
@@ -49,9 +49,9 @@ type conn struct {
 
 	in      resp.Reader
 	out     resp.Writer     // replies that were not sent yet
-	lent    *[]byte         // its memory, if the server has lent it
-	owed    storage.Barrier // what must be safe before they are sent
-	outbox  outbox          // the way they take
+	lent    *[]byte         // the buffer of out, if it came from Server.replies
+	owed    storage.Barrier // must be passed before out is sent
+	outbox  outbox          // sends out, and pushes
 	held    shares
 	closing bool // the connection closes once the replies are sent
 	timing
@@ -60,76 +60,76 @@ type conn struct {
 	visible
 }
 
-// session is what commands change of a connection, beside its transaction, the protocol
-// (out.Proto) and its name (clientInfo). RESET makes it new.
+// session is the state of a connection that commands change. RESET resets it. The transaction, the
+// protocol (out.Proto) and the name (clientInfo) are kept elsewhere.
 type session struct {
-	user     *acl.User // whose rules hold; the default user before the login
+	user     *acl.User // the rules of this user apply; it is the default user before the login
 	db       int
 	replies  replyMode
 	loggedIn bool
-	penalty  time.Duration // how long the answer to a failed login has to wait
+	penalty  time.Duration // delay of the answer to a failed login
 }
 
-// execution is the command under way, outside a queue. It is kept in the connection so that it
-// costs no allocation.
+// execution is the state of the running command, unless EXEC runs it. It is part of the connection
+// to save an allocation for each command.
 type execution struct {
 	call  call
-	keys  []storage.Key           // its scope
-	begin int                     // where its reply begins
+	keys  []storage.Key           // the scope of call
+	begin int                     // offset of its reply in out
 	step  func(*storage.Tx) error // runStep
 
-	lookups lookups // of its transaction
-	tally   tally   // of all commands that the server's totals lack
+	lookups lookups // of the transaction of call
+	tally   tally   // of commands that are not in the server's totals yet
 }
 
-// timing is about reads: the deadline that is set, and what is left for the last ones.
+// timing holds the read deadline, and the limits of the last reads when the server stops.
 type timing struct {
-	readBy     time.Time // zero if there is none
-	readLast   int       // bytes that were read since the server stops
-	readLastBy time.Time // until when commands may begin to arrive then
+	readBy     time.Time // the read deadline that is set; zero if there is none
+	readLast   int       // bytes that were read since the server began to stop
+	readLastBy time.Time // commands must begin to arrive before this while the server stops
 }
 
-// shares are what a connection has taken of the budgets of the server.
+// shares are the parts of the server's budgets that a connection has taken.
 type shares struct {
-	preAuth       share // commands that have not arrived completely, before the login
-	authenticated share // and after it
+	preAuth       share // for incomplete commands before the login
+	authenticated share // for incomplete commands after the login
 	replies       share
-	queued        share // the transaction
+	queued        share // for the transaction
 }
 
-// signals are what other goroutines tell the connection.
+// signals are set by other goroutines to tell the connection something.
 type signals struct {
 	isCut   atomic.Bool                        // see cut
-	reads   atomic.Bool                        // the handshake is over, and commands are read
+	reads   atomic.Bool                        // the handshake is over; the connection reads commands
 	woken   atomic.Bool                        // see wake
 	unpause atomic.Pointer[context.CancelFunc] // ends the wait of waitPaused, if there is one
 }
 
-// visible is what other goroutines look at.
+// visible is the state that other goroutines read.
 type visible struct {
-	lastCommand atomic.Pointer[command]   // nil before the first, and for one that does not exist
-	lastUsed    atomic.Int64              // ttl.Instant when bytes arrived
-	watching    atomic.Pointer[watchlist] // transaction.watched, for SWAPDB of others
+	lastCommand atomic.Pointer[command]   // nil before the first command and after an unknown one
+	lastUsed    atomic.Int64              // ttl.Instant when bytes last arrived
+	watching    atomic.Pointer[watchlist] // transaction.watched, for SWAPDB on other connections
 
-	published connState // the last state that was copied to seen; only the owner looks at it
+	published connState // the last state that was copied to info; for the owner only
 	mu        sync.Mutex
-	seen      clientInfo
+	info      clientInfo
 }
 
-// clientInfo is the part of a connection that CLIENT LIST shows. Its owner writes it and
-// others read it, under conn.mu.
+// clientInfo is the part of a connection that CLIENT LIST shows. The owner writes it and other
+// goroutines read it, both under conn.mu.
 type clientInfo struct {
 	connState
 	name, libName, libVersion string
 	noEvict, noTouch          bool // CLIENT NO-EVICT, CLIENT NO-TOUCH
-	held                      bool // by CLIENT PAUSE
+	held                      bool // CLIENT PAUSE makes it wait
 }
 
-// connState is what commands change of a connection.
+// connState is the part of clientInfo that may change with every command.
 type connState struct {
 	user   *acl.User
 	db     int
-	queued int // commands queued by MULTI, -1 outside
+	queued int // number of commands queued since MULTI; -1 outside a transaction
 	proto  int
 }
 
@@ -162,7 +162,7 @@ func newConn(srv *Server, id int64, nc net.Conn) *conn {
 	return c
 }
 
-// resetState puts the connection into the state of a new one: RESET.
+// resetState gives the connection the state of a new one, as RESET does.
 func (c *conn) resetState() {
 	c.out.Proto = 2
 	c.db = 0
@@ -170,11 +170,11 @@ func (c *conn) resetState() {
 	c.setLoggedIn(c.user.Rules().Open())
 	c.resetTransaction()
 	c.replies = repliesOn
-	c.noteState()
+	c.publishState()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.seen.name = ""
-	c.seen.noTouch = false
+	c.info.name = ""
+	c.info.noTouch = false
 }
 
 func (c *conn) setLoggedIn(yes bool) {
@@ -187,7 +187,7 @@ func (c *conn) setLoggedIn(yes bool) {
 	c.outbox.setLoginBy(by)
 }
 
-// serve answers the client until it goes, misbehaves, or the server stops.
+// serve answers the client until it disconnects, violates a rule, or the server stops.
 func (c *conn) serve() {
 	defer c.end()
 	err := c.handshake()
@@ -244,26 +244,26 @@ func (c *conn) finish(err error) {
 		err = nil
 	}
 	if err == nil && !c.isCut.Load() {
-		_ = c.flush() // the connection is closed next, whatever became of the last reply
+		_ = c.flush() // the connection is closed next in any case
 	}
 }
 
-// end closes the connection. It returns when no goroutine of it is left.
+// end closes the connection. It returns when none of its goroutines is running.
 func (c *conn) end() {
 	c.releaseBudgets()
 	c.close()
 	c.endPushes()
 }
 
-// releaseBudgets gives back what the connection has taken of the budgets.
+// releaseBudgets gives back what the connection has taken from the budgets.
 func (c *conn) releaseBudgets() {
 	for _, s := range []*share{&c.held.preAuth, &c.held.authenticated, &c.held.replies, &c.held.queued} {
 		s.Hold(0)
 	}
 }
 
-// guardedDispatch keeps a panic in a handler to its own connection, which hears an error
-// and is closed. The engine's locks are released on the way here.
+// guardedDispatch limits a panic in a handler to its own connection, which gets an error and is
+// closed. The panic has released the engine's locks before it arrives here.
 func (c *conn) guardedDispatch(args [][]byte) {
 	if c.out.Bytes() == nil {
 		c.lent = c.srv.replies.take()
@@ -282,8 +282,8 @@ func (c *conn) guardedDispatch(args [][]byte) {
 	c.dispatch(args)
 }
 
-// checkBuffers sends what has gathered in the middle of a pipeline, and ends a connection
-// that holds more than it may.
+// checkBuffers sends the replies in the middle of a pipeline if there are many, and ends a
+// connection that exceeds its limits.
 func (c *conn) checkBuffers() error {
 	switch {
 	case c.out.Over():
@@ -295,7 +295,7 @@ func (c *conn) checkBuffers() error {
 		c.srv.stats.queryLimit.Add(1)
 		return net.ErrClosed
 	case !c.loggedIn && c.outbox.loginBy.Before(ttl.System.Now().Time()):
-		return net.ErrClosed // a pipeline of failed logins, which take their time, is no excuse
+		return net.ErrClosed // a pipeline of failed logins takes long, but does not extend the time to log in
 	case c.out.Len() >= flushSize, c.out.Len() >= flushNoLogin && !c.loggedIn, c.outbox.pushing:
 		return c.flush()
 	}
@@ -308,7 +308,7 @@ func (c *conn) applyBounds(b bounds) {
 	c.outbox.setOutput(b.output)
 }
 
-// applyReplyMode drops the reply that begins at begin if CLIENT REPLY says so.
+// applyReplyMode drops the reply that begins at begin if CLIENT REPLY asked for that.
 func (c *conn) applyReplyMode(begin int) {
 	switch c.replies {
 	case repliesOff:
@@ -322,8 +322,8 @@ func (c *conn) applyReplyMode(begin int) {
 	}
 }
 
-// noteState shows other connections what became of this one.
-func (c *conn) noteState() {
+// publishState copies the state of the connection to info, if it has changed.
+func (c *conn) publishState() {
 	now := connState{user: c.user, db: c.db, queued: -1, proto: c.out.Proto}
 	if c.transaction.open {
 		now.queued = len(c.transaction.queued)
@@ -334,5 +334,5 @@ func (c *conn) noteState() {
 	c.published = now
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.seen.connState = now
+	c.info.connState = now
 }

@@ -10,9 +10,8 @@ import (
 
 var errHTTP = errors.New("HTTP on a port of Redis' protocol")
 
-// refuseHTTP ends a connection that says POST or Host: a web page makes its visitor's
-// browser send a request to this port, with commands in its body. Nothing is answered, as
-// in Redis.
+// refuseHTTP ends a connection that sends POST or Host: a web page can make the browser of its
+// visitor send a request with commands in its body to this port. As in Redis, there is no reply.
 func (c *conn) refuseHTTP(args [][]byte) error {
 	if !equalFold(args[0], "POST") && !equalFold(args[0], "HOST:") {
 		return nil
@@ -24,10 +23,11 @@ func (c *conn) refuseHTTP(args [][]byte) error {
 	return errHTTP
 }
 
-// warningPause is how long a warning that anybody can provoke is not repeated.
+// warningPause is the least time between two equal warnings that anybody can provoke.
 const warningPause = time.Minute
 
-// warning keeps strangers from filling the log. It is safe for concurrent use.
+// warning limits how often a warning is logged, so that clients without a login cannot fill the log.
+// It is safe for concurrent use.
 type warning struct{ next atomic.Int64 }
 
 // due reports whether the warning is to be logged now.

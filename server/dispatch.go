@@ -11,10 +11,10 @@ import (
 // command, and leaves the reply in c.out.
 func (c *conn) dispatch(args [][]byte) {
 	begin := c.out.Len()
-	cmd, err := c.admit(args)
+	cmd, err := c.lookup(args)
 	c.lastCommand.Store(cmd)
 	if err == nil {
-		err = c.permit(cmd, args)
+		err = c.authorize(cmd, args)
 	}
 	switch {
 	case err != nil:
@@ -36,11 +36,11 @@ func (c *conn) dispatch(args [][]byte) {
 	}
 	c.servePenalty()
 	c.applyReplyMode(begin)
-	c.noteState()
+	c.publishState()
 }
 
-// called counts a command that was run, which err may say went wrong. As in Redis that is when
-// it is over: INFO does not count itself.
+// called counts a command that has run, and its failure if err is not nil. As in Redis a command is
+// counted after it has run: INFO does not count itself.
 func (c *conn) called(cmd *command, err error) {
 	c.tally.commands++
 	c.srv.stats.perCommand[cmd.id].calls.Add(1)
@@ -49,13 +49,14 @@ func (c *conn) called(cmd *command, err error) {
 	}
 }
 
-// admit finds the row of a command line and asks whether this connection may run it now.
-func (c *conn) admit(args [][]byte) (*command, error) {
+// lookup finds the row of a command line and returns an error if the state of the connection forbids
+// the command.
+func (c *conn) lookup(args [][]byte) (*command, error) {
 	cmd, err := c.srv.table.find(args)
 	switch {
 	case err != nil:
 		return cmd, err
-	case !c.loggedIn && !cmd.is(noAuth) && !c.enter():
+	case !c.loggedIn && !cmd.is(noAuth) && !c.autoLogin():
 		return cmd, errNoAuth
 	case c.transaction.open && cmd.is(noMulti):
 		return cmd, errNoMulti
@@ -63,8 +64,8 @@ func (c *conn) admit(args [][]byte) (*command, error) {
 	return cmd, nil
 }
 
-// execute runs c.call in the transaction its row asks for, and leaves the reply in c.out.
-// What it read or wrote is added to the barrier the connection owes.
+// execute runs c.call in the transaction that its row asks for, and leaves the reply in c.out. The
+// barrier of what it read or wrote is added to c.owed.
 func (c *conn) execute() error {
 	cmd := c.call.cmd
 	if !cmd.is(write | readonly) {
@@ -78,7 +79,7 @@ func (c *conn) execute() error {
 	return c.transact(scope, cmd.is(write), c.step)
 }
 
-// runStep runs c.call in a transaction, which may be the second attempt.
+// runStep runs c.call in a transaction. It may be a second attempt.
 func (c *conn) runStep(tx *storage.Tx) error {
 	c.lookups = lookups{}
 	c.out.Truncate(c.begin)
@@ -86,7 +87,7 @@ func (c *conn) runStep(tx *storage.Tx) error {
 	return c.call.cmd.run(&c.call)
 }
 
-// forgetCall lets go of what the call pointed to: a read buffer may be large.
+// forgetCall clears the pointers of the call, because the read buffer behind them may be large.
 func (c *conn) forgetCall() {
 	c.call = call{}
 	clear(c.keys)
@@ -95,8 +96,8 @@ func (c *conn) forgetCall() {
 	}
 }
 
-// transact runs fn in an Update or a View and notes the barrier that must be passed
-// before the reply leaves.
+// transact runs fn in an Update or a View. It adds the barrier to c.owed, which must be passed before
+// the reply is sent.
 func (c *conn) transact(scope storage.Scope, update bool, fn func(*storage.Tx) error) error {
 	run := c.srv.keyspace.View
 	if update {
@@ -109,14 +110,14 @@ func (c *conn) transact(scope storage.Scope, update bool, fn func(*storage.Tx) e
 	return err
 }
 
-// replyTo turns any error into what the client is told, and counts it.
+// replyTo converts an error into a reply and counts it.
 func (c *conn) replyTo(err error) replyError {
 	reply := c.translate(err)
 	c.srv.stats.erred(reply)
 	return reply
 }
 
-// translate finds the words for an error. Engine errors are logged here and nowhere else.
+// translate returns the text of an error. Engine errors are logged here and nowhere else.
 func (c *conn) translate(err error) replyError {
 	var reply replyError
 	switch {
@@ -125,7 +126,7 @@ func (c *conn) translate(err error) replyError {
 	case errors.Is(err, storage.ErrWrongKind):
 		return errWrongType
 	case errors.Is(err, storage.ErrFull):
-		return errDiskFull // the store logs when that begins and ends
+		return errDiskFull // the store logs when the disk fills and when it has room again
 	case errors.Is(err, storage.ErrFailed):
 		return errStoreFailed // the store has logged it
 	}

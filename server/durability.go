@@ -6,8 +6,8 @@ import (
 	"github.com/sessiond/sessiond/storage"
 )
 
-// appendfsync is the durability mode in Redis' words. Mode session keeps more than everysec
-// promises and less than always.
+// appendfsync returns the durability mode in Redis' words. Mode session promises more than everysec
+// and less than always.
 func appendfsync(s Settings) string {
 	if s.Durability == storage.Strict.String() {
 		return "always"
@@ -15,7 +15,7 @@ func appendfsync(s Settings) string {
 	return "everysec"
 }
 
-// setAppendfsync takes Redis' words for two of the modes; mode session is set by its own name.
+// setAppendfsync accepts Redis' words for two of the modes. Mode session has only its own name.
 func setAppendfsync(s *Settings, v []byte) error {
 	if err := oneOf("everysec", "always", "no")(v); err != nil {
 		return err
@@ -40,12 +40,12 @@ func setDurability(s *Settings, v []byte) error {
 	return nil
 }
 
-// applyDurability has the store go by the new mode. The reply waits until all that was
-// acknowledged by the old one is on stable storage.
+// applyDurability switches the store to the new mode. The reply waits until everything that was
+// acknowledged in the old mode is on stable storage.
 func applyDurability(c *call, _ []byte) {
 	d, err := storage.ParseDurability(c.srv.settings.get().Durability)
 	if err != nil {
-		panic(err) // nothing else is ever set
+		panic(err) // setDurability accepts nothing else
 	}
 	c.owed = max(c.owed, c.srv.keyspace.SetDurability(d))
 }

@@ -9,29 +9,31 @@ import (
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// How a connection is treated once the server stops. What has arrived by then is answered;
-// a client that does not take its answers is not waited for.
+// How a connection ends when the server stops. Commands that have arrived by then are answered. The
+// server does not wait for a client that does not read its replies.
 const (
-	// lastSendTime is how long a client may take nothing of the replies it still gets.
+	// lastSendTime is how long a client may go without accepting a byte of its last replies, which are
+	// sent in pieces of lastSendSize.
 	lastSendTime = 2 * time.Second
-	lastSendSize = 64 << 10 // the pieces in which they are sent
-	// lastReadSize is how many bytes of one client are still read: an end for one that never
-	// stops sending.
+	lastSendSize = 64 << 10
+	// lastReadSize is how many bytes are still read from one client, because some never stop
+	// sending.
 	lastReadSize = 8 << 20
-	// lastReadWait is how long commands may still arrive, and how long a command that has begun
-	// to arrive may then pause: it can be larger than what the sockets hold.
+	// lastReadWait is how long commands may still begin to arrive. It is also the longest pause in
+	// the middle of a command, which can be larger than the buffers of the sockets.
 	lastReadWait = 50 * time.Millisecond
 )
 
-// interrupt tells the connection, from any goroutine, that the server stops: a read that is
-// under way and a write have their last time.
+// interrupt tells the connection, from any goroutine, that the server stops. It shortens the
+// deadlines of a read and a write that are under way.
 func (c *conn) interrupt() {
 	now := ttl.System.Now()
 	_ = c.net.SetReadDeadline(now.Add(c.srv.lastReadWait).Time()) // it may be closed already
 	_ = c.net.SetWriteDeadline(now.Add(lastSendTime).Time())
 }
 
-// beginLastRead comes before a read of a server that stops.
+// beginLastRead sets the deadline of a read while the server stops. It returns net.ErrClosed if
+// nothing more is to be read.
 func (c *conn) beginLastRead() error {
 	if c.readLast += c.in.LastRead(); c.readLast > lastReadSize {
 		return net.ErrClosed
@@ -46,8 +48,9 @@ func (c *conn) beginLastRead() error {
 	return c.setReadDeadline(by)
 }
 
-// sendError decides what an error of a write means that took n bytes. It is nil if the server
-// stops and the client does read, if slowly. TLS cannot go on in the middle of a write.
+// sendError returns the error that ends the connection after a write of n bytes failed with err. It
+// returns nil if the server stops and the client is only slow. TLS cannot continue after a write that
+// was interrupted.
 func (c *conn) sendError(n int, err error) error {
 	late := c.srv.stopping() && errors.Is(err, os.ErrDeadlineExceeded)
 	if _, encrypted := c.net.(secured); late && n > 0 && !encrypted {
@@ -60,9 +63,9 @@ func (c *conn) sendError(n int, err error) error {
 	return err
 }
 
-// cut ends the connection from any goroutine, and waits for nothing. No command of it begins
-// after that, and no reply is sent. One that encrypts still has to say good-bye, which is left
-// to its own goroutine.
+// cut ends the connection, from any goroutine, without waiting. After that no command of the
+// connection begins and no reply is sent. An encrypted connection still has to send close_notify; its
+// own goroutine does that.
 func (c *conn) cut() {
 	c.isCut.Store(true)
 	if wake := c.unpause.Load(); wake != nil {
@@ -72,15 +75,15 @@ func (c *conn) cut() {
 		_ = c.net.SetDeadline(longAgo) // it may be closed already
 		return
 	}
-	_ = c.net.Close() // so may it here
+	_ = c.net.Close() // here, too
 }
 
-// close closes the connection when its goroutine is done with it. One that encrypts says
-// good-bye, without which its client takes the end for an attack, unless it ends in the
-// middle of a reply. If there is no room for it TLS waits five seconds at most.
+// close closes the connection at the end of its goroutine. An encrypted connection sends
+// close_notify, without which the client could suspect an attack, unless it ends in the middle of a
+// reply. If the buffer of the socket is full, TLS waits five seconds at most.
 //
-// It counts as cut before its client can see the end, so that whoever heard of the end finds it
-// in no list of connections.
+// isCut is set before the client can see the end, so that a client that has seen it finds this
+// connection in no list.
 func (c *conn) close() {
 	c.isCut.Store(true)
 	nc := c.net

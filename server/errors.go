@@ -7,8 +7,8 @@ import (
 	"github.com/sessiond/sessiond/server/acl"
 )
 
-// replyError is a mistake of the client's: its text goes on the wire, without the leading
-// '-'. Texts equal Redis' byte for byte, because clients match on them.
+// replyError is a mistake of the client. Its text goes on the wire behind a '-'. The texts equal
+// Redis' byte for byte, because clients match on them.
 type replyError string
 
 func (e replyError) Error() string { return string(e) }
@@ -37,13 +37,13 @@ const (
 	errPanic          = replyError("ERR internal error, see the server's log; the connection is closed")
 	errMaxClients     = replyError("ERR max number of clients reached")
 
-	// errDiskFull begins as Redis' error does when it cannot write to its disk.
+	// errDiskFull begins like the error that Redis returns when it cannot write to its disk.
 	errDiskFull = replyError("MISCONF the disk is full, or the limit of --max-disk is reached: sessions can still be read and deleted, and writes resume by themselves when there is room")
 
-	// errStoreFailed is the last that a client hears of a store that has failed.
+	// errStoreFailed is the last reply of a store that has failed.
 	errStoreFailed = replyError("MISCONF the store has failed, and nothing is acknowledged any more: the log says why")
 
-	// errOutputLimit ends a command whose reply will never be sent: its client is cut.
+	// errOutputLimit ends a command whose reply is never sent, because the client is cut.
 	errOutputLimit = replyError("ERR reply exceeds client-output-buffer-limit")
 	// errExecSize has no counterpart in Redis, which runs out of memory instead.
 	errExecSize = replyError("ERR transaction discarded: it writes more than four times proto-max-bulk-len")
@@ -114,7 +114,7 @@ func errNoSuchUser(user []byte) replyError {
 	return replyError("ERR No such user '" + cString(user) + "'")
 }
 
-// cString is an argument as Redis prints it into an error: up to the first NUL.
+// cString returns an argument as Redis prints it in an error: up to the first NUL.
 func cString(b []byte) string { return excerpt(b, len(b)) }
 
 func errArity(name string) replyError {
@@ -125,8 +125,8 @@ func errInvalidExpire(name string) replyError {
 	return replyError("ERR invalid expire time in '" + name + "' command")
 }
 
-// errUnknownCommand quotes the command and the beginning of its arguments as Redis 7 does:
-// 128 bytes of each, cut at a NUL.
+// errUnknownCommand quotes the command and its first arguments as Redis 7 does: 128 bytes of each,
+// up to a NUL.
 func errUnknownCommand(args [][]byte) replyError {
 	var b strings.Builder
 	for _, arg := range args[1:] {
@@ -144,7 +144,7 @@ func errUnknownSubcommand(container string, sub []byte) replyError {
 		"'. Try " + strings.ToUpper(container) + " HELP.")
 }
 
-// errEngine is what a client hears of a failed engine; the cause is logged.
+// errEngine is the reply to an error of the engine, which is also logged.
 func errEngine(err error) replyError {
 	return replyError("ERR storage: " + err.Error())
 }
@@ -186,7 +186,7 @@ func errNoPermQueued(reason string) replyError {
 		"This command is no longer allowed for the following reason: " + reason)
 }
 
-// errACL gives what package acl says the code that Redis has in front of it.
+// errACL adds Redis' error code to an error of package acl.
 func errACL(err error) replyError { return replyError("ERR " + err.Error()) }
 
 func errACLLines(err acl.LinesError) replyError {

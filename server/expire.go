@@ -7,7 +7,7 @@ import (
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// timeUnit is what a number given as a time counts, in milliseconds.
+// timeUnit is the unit of a number that stands for a time, in milliseconds.
 type timeUnit int64
 
 const (
@@ -15,9 +15,9 @@ const (
 	inSeconds      timeUnit = 1000
 )
 
-// instant reads arg as so many units after base, or before it if negative. It fails where
-// the multiplication or the addition would overflow: EXPIRE's rule. The result may be
-// ttl.Never or less, which means the epoch or before, and is then in the past.
+// instant returns base plus arg units; arg may be negative. It fails if the multiplication or the
+// addition would overflow, as EXPIRE does. A result of ttl.Never or less is the epoch or an instant
+// before it, which is in the past.
 func (unit timeUnit) instant(arg []byte, base ttl.Instant, command string) (ttl.Instant, error) {
 	n, ok := resp.ParseInt(arg)
 	if !ok {
@@ -32,16 +32,16 @@ func (unit timeUnit) instant(arg []byte, base ttl.Instant, command string) (ttl.
 	return base + ttl.Instant(n), nil
 }
 
-// expiry is one of the options EX, PX, EXAT and PXAT with its argument, as the client gave
-// it. The zero expiry is none.
+// expiry is one of the options EX, PX, EXAT and PXAT with its argument as the client gave it. The
+// zero expiry means that there is no such option.
 type expiry struct {
 	arg      []byte // nil if there is none
 	unit     timeUnit
 	absolute bool // Unix time, not counted from now
 }
 
-// deadline returns the instant the option names, or Never for none. Unlike EXPIRE, SET and
-// GETEX refuse numbers that are not above zero.
+// deadline returns the instant that the option names, or Never if there is no option. Unlike EXPIRE,
+// SET and GETEX refuse numbers that are not above zero.
 func (e expiry) deadline(now ttl.Instant, command string) (ttl.Instant, error) {
 	if e.arg == nil {
 		return ttl.Never, nil
@@ -55,14 +55,14 @@ func (e expiry) deadline(now ttl.Instant, command string) (ttl.Instant, error) {
 	return e.unit.instant(e.arg, now, command)
 }
 
-// replaces reports whether e may take the place of the expiry given before it: Redis lets
-// an option be repeated, and the last one counts, but not mixed with another.
+// replaces reports whether e may follow the option before. In Redis an option may be repeated, and
+// the last one counts, but different options must not be mixed.
 func (e expiry) replaces(before expiry) bool {
 	return before.arg == nil || before.unit == e.unit && before.absolute == e.absolute
 }
 
-// parseExpiry reads the option at args[0] with its argument. ok is false if that is none
-// of the four or has no argument.
+// parseExpiry reads the option at args[0] with its argument. ok is false if it is not one of the
+// four, or has no argument.
 func parseExpiry(args [][]byte) (e expiry, ok bool) {
 	if len(args) < 2 {
 		return expiry{}, false

@@ -7,8 +7,8 @@ import (
 	"github.com/sessiond/sessiond/server/resp"
 )
 
-// foreignCommands are the commands of Redis 7.0 that are not served here, for COMMAND GETKEYS: a
-// proxy or a client that asks where the keys of a line are may mean another server than this one.
+// foreignCommands returns the commands of Redis 7.0 that are not served here. COMMAND GETKEYS knows
+// them, because a proxy may ask for the keys of a line that it sends to another server.
 func foreignCommands() []*command {
 	var list []*command
 	for _, row := range foreignRows() {
@@ -22,7 +22,7 @@ func foreignCommands() []*command {
 	return list
 }
 
-// addForeign makes foreign commands findable, and the containers among them known as such.
+// addForeign adds foreign commands to the table, and to each container its subcommands.
 func (t *table) addForeign(list []*command) {
 	for _, cmd := range list {
 		t.foreign[cmd.name] = cmd
@@ -35,7 +35,7 @@ func (t *table) addForeign(list []*command) {
 	}
 }
 
-// foreignRow says of some commands with the same arity where their keys are. A subcommand is named
+// foreignRow describes commands that have the same arity and the same keys. A subcommand is named
 // "xgroup|create".
 type foreignRow struct {
 	arity int
@@ -127,16 +127,16 @@ slowlog|len slowlog|reset spublish ssubscribe subscribe sunsubscribe sync unsubs
 xinfo xinfo|help
 `
 
-// one is the place of one key.
-func one(i int, access string) keyPlace { return between(i, i, access) }
+// one is the range of the single key at i.
+func one(i int, access string) keyRange { return between(i, i, access) }
 
-// between is the place of keys from first to last, which counts from the end if it is negative.
-func between(first, last int, access string) keyPlace {
-	return within(keyUse{access, keySpec{first, last, 1}})
+// between is the range of keys from first to last. A negative last counts from the end.
+func between(first, last int, access string) keyRange {
+	return rangeOf(keyUse{access, keySpec{first, last, 1}})
 }
 
-// counted is the place of keys behind their number, which is argument i.
-func counted(i int, access string) keyPlace {
+// counted is the range of keys that follow their number, which is argument i.
+func counted(i int, access string) keyRange {
 	return func(args [][]byte) (first, last, step int, _ string) {
 		if i >= len(args) {
 			return -1, 0, 1, access
@@ -149,9 +149,9 @@ func counted(i int, access string) keyPlace {
 	}
 }
 
-// after is the place of one key, behind a word, given in upper case, that stands at from or later,
-// but not at the end.
-func after(from int, word, access string) keyPlace {
+// after is the range of the single key that follows word. It looks for word, given in upper case,
+// from argument from on; a word at the end of the line does not count.
+func after(from int, word, access string) keyRange {
 	return func(args [][]byte) (first, last, step int, _ string) {
 		for i := from; i+1 < len(args); i++ {
 			if equalFold(args[i], word) {
@@ -162,16 +162,17 @@ func after(from int, word, access string) keyPlace {
 	}
 }
 
-// halfAfter is the place of keys behind a word as after knows it: the first half of what follows.
-func halfAfter(from int, word, access string) keyPlace {
-	place := after(from, word, access)
+// halfAfter is the range of the keys that follow a word, as in after: the first half of the
+// arguments behind it.
+func halfAfter(from int, word, access string) keyRange {
+	key := after(from, word, access)
 	return func(args [][]byte) (first, last, step int, _ string) {
-		first, _, step, _ = place(args)
+		first, _, step, _ = key(args)
 		return first, first - 1 + (len(args)-first)/2, step, access
 	}
 }
 
-// optional makes no keys of what find calls wrong: Redis lets a script have none.
+// optional returns no keys where find says that the line is wrong: Redis lets a script have none.
 func optional(find keyFinder) keyFinder {
 	return func(args [][]byte) []foundKey {
 		if found := find(args); found != nil {
@@ -197,8 +198,8 @@ func sortKeys(args [][]byte) []foundKey {
 	return found
 }
 
-// migrateKeys is the finder of MIGRATE: one key, or an empty one and those behind KEYS. As in Redis
-// KEYS at the end is looked at only if the word stands somewhere else, too.
+// migrateKeys is the finder of MIGRATE, which names one key, or an empty one and keys behind KEYS.
+// As in Redis, KEYS at the end of the line counts only if the word occurs before that, too.
 func migrateKeys(args [][]byte) []foundKey {
 	const access = "RW access delete"
 	isKeys := func(arg []byte) bool { return equalFold(arg, "KEYS") }
@@ -220,7 +221,7 @@ func migrateKeys(args [][]byte) []foundKey {
 	return []foundKey{{3, access}}
 }
 
-// bitfieldKeys is the finder of BITFIELD, which only reads if all it does is GET.
+// bitfieldKeys is the finder of BITFIELD, which only reads if GET is its only operation.
 func bitfieldKeys(args [][]byte) []foundKey {
 	for i := 2; i < len(args); {
 		left := len(args) - i - 1

@@ -10,8 +10,7 @@ import (
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// handshakeTime is how long a connection may take to agree on its encryption, however
-// slowly it sends.
+// handshakeTime is how long a connection may take for the TLS handshake.
 const handshakeTime = 10 * time.Second
 
 // levelVerbose is Redis' level between debug and notice.
@@ -24,8 +23,8 @@ type secured interface {
 	NetConn() net.Conn
 }
 
-// handshake agrees on the encryption of a connection that has one. Until then its client
-// has sent no command and is told nothing.
+// handshake does the TLS handshake of an encrypted connection. Before it, the client can neither send
+// a command nor get a reply.
 func (c *conn) handshake() error {
 	s, ok := c.net.(secured)
 	if !ok {
@@ -34,7 +33,7 @@ func (c *conn) handshake() error {
 	if err := c.net.SetDeadline(ttl.System.Now().Add(handshakeTime).Time()); err != nil {
 		return err
 	}
-	// A stop that came before would be forgotten by the deadline, and so would a cut.
+	// A stop or a cut before SetDeadline would be lost, because it has set a deadline, too.
 	if c.srv.stopping() || c.isCut.Load() {
 		return net.ErrClosed
 	}
@@ -43,14 +42,14 @@ func (c *conn) handshake() error {
 			"client", c.id, "addr", c.remoteAddr(), "err", err)
 		return err
 	}
-	return c.net.SetDeadline(time.Time{}) // fill looks for a stop again
+	return c.net.SetDeadline(time.Time{}) // fill checks for a stop again
 }
 
-// setReadDeadline bounds the next read. TLS may answer in the middle of it, when the client
-// changes keys; that write has the same deadline, not the one of the last reply.
+// setReadDeadline sets the deadline of the next read. When the client changes keys, TLS writes in the
+// middle of a read; that write gets the same deadline, not the one of the last reply.
 func (c *conn) setReadDeadline(deadline time.Time) error {
 	if _, ok := c.net.(secured); ok {
-		c.outbox.turn.Lock() // a push must not lose its deadline
+		c.outbox.turn.Lock() // a push that is being sent keeps its deadline
 		defer c.outbox.turn.Unlock()
 		c.outbox.writeBy = time.Time{}
 		return c.net.SetDeadline(deadline)
@@ -64,8 +63,8 @@ func (c *conn) setReadDeadline(deadline time.Time) error {
 
 var errEncrypted = errors.New("TLS on a port that is not encrypted")
 
-// refuseTLS ends a connection whose client begins a TLS handshake where nobody answers it:
-// taken for an inline command it would wait for the end of its line.
+// refuseTLS ends a connection whose client begins a TLS handshake on a port without TLS. Without this
+// the server would read the handshake as an inline command and wait for the end of the line.
 func (c *conn) refuseTLS() error {
 	const handshakeRecord, version = 0x16, 0x03
 	b := c.in.Buffered()

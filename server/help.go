@@ -2,8 +2,8 @@ package server
 
 import "strings"
 
-// runHelp lists the subcommands of a container in Redis' form, with the words of the
-// table.
+// runHelp lists the subcommands of a container in Redis' form, with the syntax and the summaries of
+// the table.
 func runHelp(c *call) error {
 	container := c.srv.table.byName[c.cmd.container]
 	lines := []string{strings.ToUpper(container.name) +
@@ -14,7 +14,7 @@ func runHelp(c *call) error {
 	for i := range container.subs {
 		sub := &container.subs[i]
 		if sub == c.cmd {
-			continue // it comes last, in words of its own
+			continue // HELP comes last, with Redis' text
 		}
 		usage := strings.ToUpper(sub.name)
 		if sub.syntax != "" {

@@ -16,8 +16,8 @@ type infoSection struct {
 	write func(*infoText) error
 }
 
-// infoSections returns the sections in the order INFO shows them, whatever the order they
-// were asked in.
+// infoSections returns the sections in the order of INFO, which does not depend on the order of the
+// arguments.
 func infoSections() []infoSection {
 	return []infoSection{
 		{title: "Server", write: (*infoText).server},
@@ -51,8 +51,8 @@ func (s *infoSection) wanted(args [][]byte) bool {
 	return false
 }
 
-// infoText is the text of INFO: sections with lines of the form name:value. Fields of
-// Redis that mean nothing here, or that are not measured, are left out.
+// infoText is the text of INFO: sections with lines of the form name:value. It leaves out fields of
+// Redis that have no meaning here or that are not measured.
 type infoText struct {
 	*call
 	text strings.Builder
@@ -60,7 +60,7 @@ type infoText struct {
 
 func (t *infoText) line(name string, value any) { fmt.Fprintf(&t.text, "%s:%v\r\n", name, value) }
 
-// runInfo answers with nothing for a section it does not know, as Redis does.
+// runInfo ignores sections that it does not know, as Redis does.
 func runInfo(c *call) error {
 	t := infoText{call: c}
 	for _, section := range infoSections() {
@@ -112,7 +112,7 @@ func (t *infoText) clients() error {
 
 func (t *infoText) memory() error {
 	used, resident := memoryInUse()
-	t.srv.stats.noteMemory(used)
+	t.srv.stats.raiseMostMemory(used)
 	peak := t.srv.stats.mostMemory.Load()
 	t.line("used_memory", used)
 	t.line("used_memory_human", humanBytes(used))
@@ -245,8 +245,8 @@ func (t *infoText) cpu() error {
 
 func (t *infoText) nothing() error { return nil }
 
-// commands lists what was called or refused. Time is not measured, so usec is always 0: two looks
-// at the clock cost about 50 ns, 6 % of a GET in a pipeline (BenchmarkServe).
+// commands lists the commands that were called or refused. usec is always 0: to measure a command,
+// the clock must be read twice, which takes about 50 ns, 6 % of a GET in a pipeline (BenchmarkServe).
 func (t *infoText) commands() error {
 	for _, cmd := range t.srv.table.all {
 		s := &t.srv.stats.perCommand[cmd.id]

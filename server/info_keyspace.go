@@ -9,8 +9,8 @@ import (
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// keyspace tells the sizes of the databases that are not empty. Inside EXEC it sees what
-// the transaction wrote.
+// keyspace writes the sizes of the databases that are not empty. Inside EXEC it includes what the
+// transaction wrote.
 func (t *infoText) keyspace() error {
 	counts := make([]storage.Count, t.srv.databases)
 	lives := make([]int64, t.srv.databases)
@@ -53,31 +53,31 @@ func readSizes(tx *storage.Tx, counts []storage.Count) error {
 	return nil
 }
 
-// lifeSample is how many records meanLife looks at.
+// lifeSample is how many records meanLife reads.
 const lifeSample = 128
 
-// meanLife returns how many milliseconds the records of a database that end have to live, on average: of
-// all of them if they are few, or else of a sample, as in Redis. Records lie in the order of a
-// keyed hash of their names, so neighbours are a fair sample.
+// meanLife returns the mean time to live of the records with a deadline in a database, in
+// milliseconds. If there are many records it reads a sample, as Redis does: records are in the order
+// of a keyed hash of their names, so neighbours are a fair sample.
 func meanLife(tx *storage.Tx, db int, n storage.Count) (int64, error) {
 	starts := []uint64{0}
 	if n.Records > lifeSample {
-		starts = []uint64{rand.Uint64N(storage.MaxCursor), 0} // the second if the first meets the end
+		starts = []uint64{rand.Uint64N(storage.MaxCursor), 0} // from the start if there is no record behind the random cursor
 	}
 	var mean float64
-	seen := 0.0
+	sampled := 0.0
 	for _, cursor := range starts {
 		_, err := tx.Scan(db, cursor, lifeSample, func(_ storage.Key, r storage.Record) bool {
 			if r.Deadline != ttl.Never {
-				seen++
-				mean += (float64(r.Deadline-tx.Now()) - mean) / seen
+				sampled++
+				mean += (float64(r.Deadline-tx.Now()) - mean) / sampled
 			}
 			return true
 		})
 		if err != nil {
 			return 0, err
 		}
-		if seen > 0 {
+		if sampled > 0 {
 			break
 		}
 	}

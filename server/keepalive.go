@@ -10,13 +10,13 @@ import (
 // defaultKeepAlive is Redis' tcp-keepalive.
 const defaultKeepAlive = 300 * time.Second
 
-// The longest silence and the longest pause between probes that Linux takes. Redis' larger values
-// leave the system's.
+// longestKeepAlive is the longest silence, and the longest pause between probes, that Linux accepts.
+// Redis accepts larger values, but then the defaults of the system stay in force.
 const longestKeepAlive = 32767 * time.Second
 
-// keepAlive has the system probe a TCP connection that was silent for so long, and end it, as
-// Redis has it, when three probes remain without an answer, with a third of that time between
-// them. Zero has it never probe. Other connections stay as they are.
+// keepAlive makes the system probe a TCP connection that was silent for that time. As in Redis, the
+// probes are a third of that time apart, and the system ends the connection after three without an
+// answer. Zero turns probes off. Connections of other kinds are not changed.
 func keepAlive(nc net.Conn, silence time.Duration) {
 	if s, ok := nc.(secured); ok {
 		nc = s.NetConn()
@@ -28,14 +28,14 @@ func keepAlive(nc net.Conn, silence time.Duration) {
 		return
 	}
 	silence = min(silence, longestKeepAlive)
-	// A client that has gone already shows at the first read. A system that lacks one of the numbers
-	// probes by its own.
+	// If the client has gone already, the first read says so. A system that does not support one of
+	// the numbers uses its own.
 	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{
 		Enable: silence > 0, Idle: silence, Interval: max(silence/3/time.Second, 1) * time.Second, Count: 3,
 	})
 }
 
-// keepAliveSetting makes what is given at the start a value of tcp-keepalive: whole seconds, zero
+// keepAliveSetting converts Settings.TCPKeepAlive into a value of tcp-keepalive: whole seconds, zero
 // for never.
 func keepAliveSetting(given time.Duration) time.Duration {
 	switch {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// logLevels are Redis' names of what a log lets through, the most first.
+// logLevels are Redis' names of the log levels, the most talkative first.
 var logLevels = [...]struct {
 	name  string
 	level slog.Level
@@ -17,7 +17,7 @@ var logLevels = [...]struct {
 	{"warning", slog.LevelWarn},
 }
 
-// LogLevelName returns Redis' name for what the logger lets through.
+// LogLevelName returns Redis' name for the level of a logger.
 func LogLevelName(log *slog.Logger) string {
 	var name string
 	for _, x := range logLevels {
@@ -28,7 +28,7 @@ func LogLevelName(log *slog.Logger) string {
 	return name
 }
 
-// parseLogLevel returns the level with that name: debug, verbose, notice or warning.
+// parseLogLevel returns the level of a name: debug, verbose, notice or warning.
 func parseLogLevel(name string) (level slog.Level, ok bool) {
 	for _, x := range logLevels {
 		if strings.EqualFold(x.name, name) {
@@ -53,7 +53,8 @@ func logLevelFits(s *Server, now, next Settings) error {
 	return nil
 }
 
-// applyLogLevel does nothing if the level is not the server's to change: it is what it was.
+// applyLogLevel does nothing if the server cannot change the level: logLevelFits has accepted only
+// the present one.
 func applyLogLevel(c *call, v []byte) {
 	if level, ok := parseLogLevel(string(v)); ok && c.srv.logLevel != nil {
 		c.srv.logLevel.Set(level)

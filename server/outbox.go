@@ -18,59 +18,59 @@ const (
 	sendSize = 1 << 20
 )
 
-// outbox is the only way out of a connection. What leaves is in segments: whole replies or
-// whole pushes, and the barrier of the changes they report.
+// outbox sends everything that a connection sends. It sends segments: whole replies or whole pushes,
+// each with the barrier of the changes that it reports.
 //
-// Replies. The reading goroutine appends them to conn.out and notes their barrier in conn.owed.
-// flush takes the turn and sends them as one segment. A plain connection has no other sender:
-// it keeps one goroutine and nothing in the queue.
+// Replies. The reading goroutine appends them to conn.out and adds their barrier to conn.owed.
+// flush takes the turn and sends them as one segment. A plain connection has no other sender: it has
+// one goroutine, and its queue is always empty.
 //
-// Pushes. They are what a client hears without having asked, such as a message of a channel.
+// Pushes. A push is sent without a request, such as a message of a channel.
 //
 //  1. The first subscription calls startPushes on the reading goroutine, which starts a second
-//     goroutine, pushLoop. From then on every command is flushed when it has run.
-//  2. The subscription flushes its confirmation before it shows the connection to publishers,
-//     so that no message arrives ahead of it.
+//     goroutine, pushLoop. From then on replies are flushed after every command.
+//  2. The subscription flushes its confirmation before publishers can find the connection, so that
+//     no message arrives before it.
 //  3. Any goroutine calls push. It appends a segment to the queue, wakes pushLoop and returns.
 //     It waits for neither the disk nor the client, so a slow subscriber delays no publisher.
-//  4. pushLoop takes the turn and sends the queue, each segment behind its barrier.
-//  5. flush sends the queue before its own segment. So a push arrives behind all replies that
-//     were flushed before it was queued and ahead of all that are flushed later, and never in
-//     the middle of one.
+//  4. pushLoop takes the turn and sends the queue. It passes the barrier of each segment first.
+//  5. flush sends the queue before its own segment. So a push arrives after all replies that were
+//     flushed before it was queued, before all replies that are flushed later, and never in the
+//     middle of a reply.
 //
-// A queue larger than the hard limit of client-output-buffer-limit cuts the connection. So far
-// that is the limit of class normal; the soft limit holds for each segment alone.
+// A queue larger than the hard limit of client-output-buffer-limit cuts the connection. Until there
+// is a class pubsub this is the limit of class normal. The soft limit applies to each segment alone.
 //
 // Lock order: turn -> mu. Nothing waits while it holds mu.
 type outbox struct {
-	pushing bool // startPushes was called; for the reading goroutine
+	pushing bool // startPushes was called; for the reading goroutine only
 
-	// turn is held while a segment is sent. The fields below are for whoever holds it. The
-	// reading goroutine alone sets the first two, so it may read them without.
+	// turn is held while a segment is sent. It guards the three fields below. Only the reading
+	// goroutine sets the first two, so it may read them without turn.
 	turn    sync.Mutex
 	output  outputBounds
 	loginBy time.Time // when a client that has not logged in is cut; zero once it has
-	writeBy time.Time // the write deadline that is set
+	writeBy time.Time // the present write deadline
 
-	torn    atomic.Bool // the client got a part of what was sent, or nothing
+	torn    atomic.Bool // a write failed: the client may have got a part of a reply
 	waiting atomic.Bool // the queue is not empty
 
 	mu    sync.Mutex
 	queue []segment
-	size  int           // bytes of pushes that were not sent, those that are being sent included
-	held  share         // for them
+	size  int           // bytes of pushes that are queued or being sent
+	held  share         // taken for size
 	wake  chan struct{} // nil if pushes are dropped
 	loop  sync.WaitGroup
 }
 
-// segment is what leaves as a whole, once its barrier was passed. Nobody changes its bytes
-// until then.
+// segment is sent as a whole after its barrier was passed. Its bytes must not change until it was
+// sent.
 type segment struct {
 	bytes   []byte
 	barrier storage.Barrier
 }
 
-// pushFree is how many bytes of pushes may wait for one client without a charge to its budget.
+// pushFree is how many bytes of pushes of one client are not charged to a budget.
 const pushFree = 64 << 10
 
 // setOutput is called by the reading goroutine.
@@ -93,7 +93,7 @@ func (o *outbox) setLoginBy(by time.Time) {
 	o.loginBy = by
 }
 
-// add queues a segment. ok is false, and the segment is dropped, if more than limit would wait.
+// add queues a segment. If more than limit bytes would wait it drops the segment and ok is false.
 func (o *outbox) add(s segment, limit int) (ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -109,7 +109,7 @@ func (o *outbox) add(s segment, limit int) (ok bool) {
 	o.waiting.Store(true)
 	select {
 	case o.wake <- struct{}{}:
-	default: // pushLoop is to look already
+	default: // pushLoop was woken already
 	}
 	return true
 }
@@ -124,7 +124,7 @@ func (o *outbox) take() []segment {
 	return queue
 }
 
-// sent forgets n bytes of pushes.
+// sent subtracts n bytes of pushes that were sent.
 func (o *outbox) sent(n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -132,7 +132,7 @@ func (o *outbox) sent(n int) {
 	o.held.Hold(o.size - pushFree) // less is always granted
 }
 
-// close drops the queue and whatever is pushed from now on, and ends pushLoop.
+// close drops the queue and all later pushes, and ends pushLoop.
 func (o *outbox) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -157,15 +157,14 @@ func (c *conn) startPushes() {
 	c.outbox.loop.Go(func() { c.pushLoop(wake) })
 }
 
-// endPushes ends what startPushes has started. The connection must be closed already, or a
-// push that is being sent could wait for its client.
+// endPushes ends pushLoop. The connection must be closed already, or a push that is being sent could
+// wait for its client.
 func (c *conn) endPushes() {
 	c.outbox.close()
 	c.outbox.loop.Wait()
 }
 
-// push queues a message for the client, from any goroutine, and waits for nothing. A client
-// that lets too much wait is cut.
+// push queues a push, from any goroutine, without waiting. It cuts a client whose queue is too large.
 func (c *conn) push(s segment) {
 	if c.outbox.add(s, c.srv.settings.bounds().output.hard) {
 		return
@@ -178,7 +177,7 @@ func (c *conn) push(s segment) {
 	c.cut()
 }
 
-// pushLoop sends pushes when there are any.
+// pushLoop sends pushes each time it is woken.
 func (c *conn) pushLoop(wake <-chan struct{}) {
 	for range wake {
 		if c.sendPushes() != nil {
@@ -194,7 +193,7 @@ func (c *conn) sendPushes() error {
 	return c.sendQueue()
 }
 
-// sendQueue sends the pushes that wait. The caller has the turn.
+// sendQueue sends the queued pushes. The caller holds turn.
 func (c *conn) sendQueue() error {
 	for c.outbox.waiting.Load() {
 		for _, s := range c.outbox.take() {
@@ -207,7 +206,7 @@ func (c *conn) sendQueue() error {
 	return nil
 }
 
-// flush makes what the replies report safe, and sends them.
+// flush waits until the changes that the replies report are safe, and sends the replies.
 func (c *conn) flush() error {
 	c.srv.stats.totals.take(&c.tally)
 	if c.out.Len() == 0 {
@@ -215,7 +214,7 @@ func (c *conn) flush() error {
 	}
 	err := c.sendReplies(segment{c.out.Bytes(), c.owed})
 	c.owed = 0
-	c.srv.replies.give(c.lent, c.out.Release()) // an idle connection needs none
+	c.srv.replies.give(c.lent, c.out.Release()) // an idle connection holds no buffer
 	c.lent = nil
 	return err
 }
@@ -229,8 +228,8 @@ func (c *conn) sendReplies(s segment) error {
 	return c.sendSegment(s)
 }
 
-// sendSegment passes the barrier of a segment and sends it. Nothing else sends anything, so
-// no reply passes the barrier of the change it reports. The caller has the turn.
+// sendSegment passes the barrier of a segment and sends it. Nothing is sent in any other way, so no
+// reply is sent before the change that it reports is safe. The caller holds turn.
 func (c *conn) sendSegment(s segment) error {
 	if err := c.srv.keyspace.Sync(context.Background(), s.barrier); err != nil {
 		return c.withhold(s, err)
@@ -238,9 +237,9 @@ func (c *conn) sendSegment(s segment) error {
 	return c.send(s.bytes)
 }
 
-// withhold sends one error in place of a segment, since that may report what is not safe, and
-// returns the error that ends the connection. The client takes it for the reply to its first
-// command, as it does when the connection ends without a word.
+// withhold sends one error in place of a segment that may report changes that are not safe, and
+// returns the error that ends the connection. The client reads the error as the reply to the first
+// command that it waits for, and loses the connection.
 func (c *conn) withhold(s segment, err error) error {
 	if s.barrier != 0 {
 		c.srv.log.Error("replies withheld: changes could not be made durable", "client", c.id, "err", err)
@@ -251,7 +250,7 @@ func (c *conn) withhold(s segment, err error) error {
 	return err
 }
 
-// send writes b. A client that does not read is cut.
+// send writes b. It fails if the client does not read.
 func (c *conn) send(b []byte) error {
 	if over := len(b) - c.outbox.output.soft; over > 0 {
 		if err := c.sendOver(b[:over]); err != nil {
@@ -284,8 +283,8 @@ func (c *conn) sendPieces(b []byte) error {
 	return nil
 }
 
-// extendWriteDeadline gives the client sendTime from now, and a quarter more, so that it need
-// not be done for every reply; or lastSendTime when the server stops.
+// extendWriteDeadline gives the client sendTime from now, or lastSendTime when the server stops. It
+// adds a quarter to sendTime so that it need not set the deadline for every reply.
 func (c *conn) extendWriteDeadline() error {
 	now := ttl.System.Now()
 	stopping, loggedIn := c.srv.stopping(), c.outbox.loginBy.IsZero()

@@ -14,11 +14,11 @@ import (
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// OutputLimits bound the replies that wait for one client, as client-output-buffer-limit of
-// redis.conf does. Each class of clients has a hard limit in bytes, which closes a client at
-// once, and a soft limit in bytes with seconds, which closes a client whose replies stay over it
-// for more than these seconds. Zero bytes are no limit. All clients of sessiond are of the class
-// normal; the limits of replicas and subscribers are kept for CONFIG GET and apply to nobody.
+// OutputLimits limit the replies that wait for one client, as client-output-buffer-limit of
+// redis.conf does. Each class of clients has a hard limit in bytes, a soft limit in bytes, and
+// seconds. A client over the hard limit is closed at once, and one that stays over the soft limit for
+// more than these seconds, too. Zero bytes mean no limit. All clients of sessiond are of the class
+// normal; CONFIG GET shows the limits of replicas and subscribers, which have no effect.
 //
 // The zero value holds the defaults. An OutputLimits never changes and is safe for concurrent
 // use.
@@ -26,17 +26,17 @@ type OutputLimits struct {
 	classes *[len(outputClasses)]outputLimit // in the order of outputClasses; nil holds the defaults
 }
 
-// outputLimit is the limit of one class, in the numbers that were given.
+// outputLimit is the limit of one class, with the numbers as they were given.
 type outputLimit struct {
-	hard, soft uint64 // bytes; zero is no limit
-	seconds    int32  // that the soft limit may be exceeded
+	hard, soft uint64 // bytes; zero means no limit
+	seconds    int32  // how long the soft limit may be exceeded
 }
 
 // outputClasses are the classes as CONFIG GET names them, in its order.
 var outputClasses = [...]string{"normal", "slave", "pubsub"}
 
-// defaultOutputLimits are Redis', but for normal, which has no limit there: here one client could
-// then use up what all clients may hold together.
+// defaultOutputLimits are Redis', except for class normal. Redis has no limit for it, but here one
+// client could then use up what all clients may hold together.
 var defaultOutputLimits = [...]outputLimit{
 	{hard: 256 << 20},
 	{hard: 256 << 20, soft: 64 << 20, seconds: 60},
@@ -56,7 +56,8 @@ func (l OutputLimits) String() string {
 	return strings.Join(words, " ")
 }
 
-// The limits that a number alone may set: a smaller one is a mistake, most often in the unit.
+// The range of a hard limit that is given as a single number. A smaller one is most likely a mistake
+// in the unit.
 const (
 	lowestOutput  = 64 << 10
 	highestOutput = math.MaxInt32
@@ -65,8 +66,8 @@ const (
 // With returns the limits changed as text says, which is either a number of bytes from 64 KiB to
 // 2 GiB, the hard limit of class normal without a soft one, or classes with their limits as
 // redis.conf has them: "normal 256mb 64mb 60 pubsub 32mb 8mb 60". Classes that text does not name
-// stay as they are. Numbers of bytes have Redis' units: 1k is 1000 and 1kb is 1024. An error tells
-// which word is wrong.
+// stay as they are. Numbers of bytes have Redis' units: 1k is 1000 and 1kb is 1024. The
+// error says which word is wrong.
 func (l OutputLimits) With(text string) (OutputLimits, error) {
 	words := strings.Fields(text)
 	if len(words) != 1 {
@@ -82,9 +83,9 @@ func (l OutputLimits) With(text string) (OutputLimits, error) {
 	return l.with([]string{"normal", words[0], "0", "0"})
 }
 
-// with changes the classes that words name, each with its hard limit, its soft one and seconds.
-// Like Redis it finds the number of words wrong first, and then the first word that is. The error
-// is an outputFault.
+// with changes the classes that words name, each followed by its hard limit, its soft limit and
+// seconds. Like Redis it checks the number of words first and then word by word. The error is an
+// outputFault.
 func (l OutputLimits) with(words []string) (OutputLimits, error) {
 	if len(words) == 0 || len(words)%4 != 0 {
 		return l, outputFault{
@@ -113,7 +114,7 @@ func (l OutputLimits) with(words []string) (OutputLimits, error) {
 	return OutputLimits{&classes}, nil
 }
 
-// outputFault is what is wrong with limits: in Redis' words, and in those that name it.
+// outputFault says what is wrong with limits: in Redis' words, and more precisely.
 type outputFault struct {
 	redis settingError
 	what  string
@@ -121,7 +122,7 @@ type outputFault struct {
 
 func (f outputFault) Error() string { return f.what }
 
-// outputClass returns the index of a class, -1 if there is none of that name.
+// outputClass returns the index of a class, or -1 if there is no class of that name.
 func outputClass(name string) int {
 	if strings.EqualFold(name, "replica") {
 		name = "slave"
@@ -134,8 +135,8 @@ func outputClass(name string) int {
 	return -1
 }
 
-// parseOutputLimit is stricter than Redis where Redis takes a word for another number than it
-// says: nothing, or a unit alone, for zero, and a number that is too large for what is left of it.
+// parseOutputLimit reads the limit of a class. Redis reads an empty word, or a unit alone, as zero,
+// and cuts off numbers that are too large; here these are errors.
 func parseOutputLimit(hard, soft, seconds string) (limit outputLimit, err error) {
 	for _, bytes := range []struct {
 		name, word string
@@ -155,8 +156,8 @@ func parseOutputLimit(hard, soft, seconds string) (limit outputLimit, err error)
 	return limit, nil
 }
 
-// setOutputLimits is CONFIG SET client-output-buffer-limit. Like Redis it takes no class at all
-// for no change, and one blank between words.
+// setOutputLimits is CONFIG SET client-output-buffer-limit. As in Redis, an empty value changes
+// nothing, and words are separated by exactly one blank.
 func setOutputLimits(s *Settings, v []byte) error {
 	if len(v) == 0 {
 		return nil
@@ -170,14 +171,14 @@ func setOutputLimits(s *Settings, v []byte) error {
 	return err
 }
 
-// outputBounds are the limits of a client of class normal, as they are applied.
+// outputBounds are the limits that apply to a client of class normal.
 type outputBounds struct {
 	hard, soft int           // bytes; math.MaxInt if there is no limit
-	softTime   time.Duration // that the soft limit may be exceeded
+	softTime   time.Duration // how long the soft limit may be exceeded
 }
 
-// leastOutput is the lowest limit that is applied: so much is gathered before it is sent, however
-// fast the client takes it.
+// leastOutput is the lowest limit that is applied, because so many bytes are gathered before they are
+// sent, even to a fast client.
 const leastOutput = 2 * flushSize
 
 func (l OutputLimits) bounds() outputBounds {
@@ -191,9 +192,9 @@ func (l OutputLimits) bounds() outputBounds {
 	return outputBounds{applied(normal.hard), applied(normal.soft), time.Duration(normal.seconds) * time.Second}
 }
 
-// sendOver sends b, which is as much as the replies that wait are over the soft limit, and cuts a
-// client that has not taken it after more than the seconds of the limit. They begin when sending
-// begins: before that nobody waits for the client.
+// sendOver sends b, the part of the waiting replies that exceeds the soft limit. It cuts a client
+// that takes longer for it than the seconds of the limit, counted from now: before sending begins the
+// server does not wait for the client.
 func (c *conn) sendOver(b []byte) error {
 	until := c.srv.keyspace.Now().Add(c.outbox.output.softTime + time.Millisecond)
 	ctx, stop := context.WithCancel(context.Background())
@@ -204,7 +205,7 @@ func (c *conn) sendOver(b []byte) error {
 	return c.sendPieces(b)
 }
 
-// cutAt cuts the connection when until has come, unless ctx ends before that.
+// cutAt cuts the connection at until, unless ctx ends before that.
 func (c *conn) cutAt(ctx context.Context, until ttl.Instant) {
 	for {
 		left := until.Sub(c.srv.keyspace.Now())
@@ -212,7 +213,7 @@ func (c *conn) cutAt(ctx context.Context, until ttl.Instant) {
 			break
 		}
 		if c.srv.keyspace.Sleep(ctx, left) != nil {
-			return // the client has caught up, or is gone
+			return // the client has caught up or disconnected
 		}
 	}
 	c.srv.log.Warn("client closed: its replies have exceeded the soft client-output-buffer-limit for too long", "client", c.id)

@@ -19,17 +19,17 @@ type parameter struct {
 	get  func(Settings) string
 	// set changes the value. Nil means that it is fixed while the server runs.
 	set func(*Settings, []byte) error
-	// fits says why this server cannot go from the present settings to the next ones. It may be
-	// nil.
+	// fits returns an error if this server cannot change from the present settings to the next
+	// ones. It may be nil.
 	fits func(s *Server, now, next Settings) error
-	// apply makes a value that was set hold. It may be nil.
+	// apply puts a value that was set into force. It may be nil.
 	apply func(c *call, value []byte)
-	// check refuses what Redis would not take for a value, in its words. It may be nil.
+	// check refuses a value that Redis would refuse, with Redis' error. It may be nil.
 	check func([]byte) error
-	// refusal is why a parameter that Redis never lets change is not set. Without it, a
-	// fixed parameter may be "set" to the value it has already.
+	// refusal is Redis' error for a parameter that cannot be changed in Redis, either. Without a
+	// refusal, a fixed parameter may be "set" to the value that it has already.
 	refusal string
-	// why says, behind Redis' words, why one that Redis does let change is fixed here.
+	// why is added to the error if the parameter is fixed here and can be changed in Redis.
 	why string
 }
 
@@ -38,16 +38,15 @@ const (
 	protected = "can't set protected config"
 )
 
-// Reasons of several parameters.
+// Reasons that several parameters share.
 const (
 	atStart    = "it is chosen at the start"
 	onDisk     = "sessions are on disk and none is evicted, memory is bounded at the start"
 	noReplicas = "there are no replicas"
 )
 
-// parameters returns every name CONFIG knows, spelled as in redis.conf. It holds what
-// clients and tools ask for and what is true of this server; Redis' other names are
-// unknown here.
+// parameters returns every parameter of CONFIG, spelled as in redis.conf: those that clients and tools
+// ask for and those that are true of this server. Redis' other parameters are unknown here.
 func parameters(databases int) []parameter {
 	return append([]parameter{
 		{
@@ -113,7 +112,7 @@ func parameters(databases int) []parameter {
 	}, append(tlsParameters(), inertParameters()...)...)
 }
 
-// tlsParameters are fixed while the server runs. Redis lets them change.
+// tlsParameters are fixed while the server runs. In Redis they can be changed.
 func tlsParameters() []parameter {
 	return []parameter{
 		{
@@ -133,8 +132,8 @@ func tlsParameters() []parameter {
 	}
 }
 
-// inertParameters have one value that is true of every sessiond. A client that "sets"
-// them to it is right; nobody is told that another value was taken.
+// inertParameters have one value, which is true of every sessiond. A client may "set" them to that
+// value; any other value is an error, because it would have no effect.
 func inertParameters() []parameter {
 	return []parameter{
 		{name: "appendonly", get: fixed("yes"), check: yesOrNo, why: "every change is written to disk"},
@@ -179,7 +178,7 @@ func byteParameter(name string, low, high int64, field func(*Settings) *int) par
 	}
 }
 
-// parseBytes reads an amount of memory that CONFIG SET is given.
+// parseBytes reads an amount of memory for CONFIG SET.
 func parseBytes(v []byte) (int64, error) {
 	n, ok := parseMemory(string(v))
 	if !ok || n > math.MaxInt64 {
@@ -188,8 +187,8 @@ func parseBytes(v []byte) (int64, error) {
 	return int64(n), nil
 }
 
-// parseMemory reads an amount of memory as redis.conf spells it: 1024, 64k, 64kb, 1mb, 1g. It is
-// not ok if it does not fit, which Redis does not notice.
+// parseMemory reads an amount of memory as redis.conf spells it: 1024, 64k, 64kb, 1mb, 1g. ok
+// is false if it does not fit into 64 bits, which Redis does not check.
 func parseMemory(text string) (n uint64, ok bool) {
 	digits := strings.TrimRight(text, "bBkKmMgG")
 	factor, known := map[string]uint64{
@@ -202,8 +201,8 @@ func parseMemory(text string) (n uint64, ok bool) {
 	return n * factor, true
 }
 
-// setPassword keeps the rule of the start: who listens beyond loopback has a password, or
-// lets nobody in without a certificate.
+// setPassword applies the same rule as the start of the program: a server that listens beyond
+// loopback needs a password, unless every client needs a certificate.
 func setPassword(s *Settings, v []byte) error {
 	if len(v) == 0 && s.public() {
 		return settingError("a server that listens beyond loopback needs a password")
@@ -215,8 +214,8 @@ func setPassword(s *Settings, v []byte) error {
 	return nil
 }
 
-// hiddenPassword is what CONFIG GET requirepass answers when there is one. Redis answers
-// the password, which it keeps for this alone; here nothing but its hash is kept.
+// hiddenPassword is the reply to CONFIG GET requirepass if there is a password. Redis returns the
+// password itself; here only its hash is kept.
 const hiddenPassword = "(hidden)"
 
 func hidePassword(password string) string {
@@ -256,7 +255,7 @@ func parseSetting(value []byte, low, high int64) (int64, error) {
 	return n, nil
 }
 
-// settingError is why a value was not taken; CONFIG SET adds the name.
+// settingError says why a value was refused. CONFIG SET adds the name of the parameter.
 type settingError string
 
 func (e settingError) Error() string { return string(e) }
@@ -286,7 +285,7 @@ func oneOf(words ...string) func([]byte) error {
 	}
 }
 
-// assign changes the value in s, or says why it cannot be changed.
+// assign changes the value in s, or returns the reason why it cannot be changed.
 func (p *parameter) assign(s *Settings, value []byte) error {
 	if p.set != nil {
 		return p.set(s, value)

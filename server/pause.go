@@ -12,11 +12,11 @@ import (
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// pause is the state of CLIENT PAUSE: until when the commands of clients wait, all or those
+// pause is the state of CLIENT PAUSE. Until an instant, all commands of clients wait, or only those
 // that write. It is safe for concurrent use.
 type pause struct {
-	on   atomic.Bool  // all that is looked at while nothing is paused
-	held atomic.Int64 // clients that wait
+	on   atomic.Bool  // a pause may be under way; the fast path reads only this
+	held atomic.Int64 // number of clients that wait
 
 	mu      sync.Mutex
 	until   ttl.Instant
@@ -25,10 +25,11 @@ type pause struct {
 	change  context.CancelFunc
 }
 
-// maxPauseSleep is after how long a client that waits looks at the clock again.
+// maxPauseSleep is how long a waiting client sleeps at most before it reads the clock again.
 const maxPauseSleep = time.Hour
 
-// begin pauses clients. As in Redis, a pause under way gets no shorter by it, nor less strict.
+// begin pauses clients. As in Redis, it makes a pause that is under way neither shorter nor less
+// strict.
 func (p *pause) begin(stopped context.Context, now, until ttl.Instant, all bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -41,7 +42,7 @@ func (p *pause) begin(stopped context.Context, now, until ttl.Instant, all bool)
 	p.on.Store(true)
 }
 
-// end lets all clients go on.
+// end ends the pause.
 func (p *pause) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -56,8 +57,8 @@ func (p *pause) endLocked() {
 	}
 }
 
-// holds reports whether a command that writes, or does not, has to wait at now, and how: until
-// when, unless changed ends first.
+// holds reports whether a command has to wait at now; writes says whether the command writes. The
+// command waits until that instant, or until changed ends.
 func (p *pause) holds(writes bool, now ttl.Instant) (changed context.Context, until ttl.Instant, yes bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -68,18 +69,18 @@ func (p *pause) holds(writes bool, now ttl.Instant) (changed context.Context, un
 	return p.changed, p.until, p.all || writes
 }
 
-// waitPaused returns when a pause no longer holds the command, and costs one load if there is
-// none. Replies to commands before it are sent first. The stop of the server ends a pause. It
-// returns net.ErrClosed if the connection was cut meanwhile; that its client has gone by itself
-// shows when the pause is over.
+// waitPaused returns when no pause holds the command. Without a pause it costs one load. Before it
+// waits it sends the replies to earlier commands. A stop of the server ends a pause. It returns
+// net.ErrClosed if the connection was cut meanwhile. It does not notice a client that disconnects; the
+// next read after the pause does.
 func (c *conn) waitPaused(args [][]byte) error {
 	if !c.srv.pause.on.Load() {
 		return nil
 	}
 	waiting := false
-	defer func() { c.noteHeld(&waiting, false) }()
+	defer func() { c.publishHeld(&waiting, false) }()
 	for c.srv.pause.on.Load() && !c.srv.stopping() {
-		cmd, ok := c.mayRun(args) // asked again and again: rules may change
+		cmd, ok := c.mayRun(args) // again after each wait: rules may change
 		if !ok {
 			return nil
 		}
@@ -93,12 +94,12 @@ func (c *conn) waitPaused(args [][]byte) error {
 				return err
 			}
 			c.lastCommand.Store(cmd)
-			c.noteHeld(&waiting, true)
+			c.publishHeld(&waiting, true)
 		}
 		ctx, wake := context.WithCancel(changed)
 		c.unpause.Store(&wake)
 		if !c.isCut.Load() {
-			_ = c.srv.keyspace.Sleep(ctx, min(until.Sub(now), maxPauseSleep)) // the loop asks what ended it
+			_ = c.srv.keyspace.Sleep(ctx, min(until.Sub(now), maxPauseSleep)) // the loop finds out what ended it
 		}
 		c.unpause.Store(nil)
 		wake()
@@ -109,10 +110,10 @@ func (c *conn) waitPaused(args [][]byte) error {
 	return nil
 }
 
-// mayRun finds the row of a command line that no gate will refuse. Refusals are for dispatch to
-// tell, and are not held up by a pause.
+// mayRun returns the row of a command line if no gate will refuse it. A command that will be refused
+// does not wait for a pause: dispatch refuses it at once.
 func (c *conn) mayRun(args [][]byte) (*command, bool) {
-	cmd, err := c.admit(args)
+	cmd, err := c.lookup(args)
 	if err != nil {
 		return nil, false
 	}
@@ -124,8 +125,7 @@ func (c *conn) mayRun(args [][]byte) (*command, bool) {
 	return cmd, why == acl.Allowed && !rules.Deleted()
 }
 
-// writes reports whether a pause of writes concerns a command. What is queued by MULTI counts
-// as much as what runs now.
+// writes reports whether a pause of writes applies to a command. For EXEC the queued commands decide.
 func (c *conn) writes(cmd *command) bool {
 	if cmd.is(runsQueue) {
 		for _, q := range c.transaction.queued {
@@ -137,8 +137,8 @@ func (c *conn) writes(cmd *command) bool {
 	return cmd.is(write)
 }
 
-// noteHeld shows others that the client waits, or waits no more.
-func (c *conn) noteHeld(was *bool, held bool) {
+// publishHeld copies to info whether the client waits.
+func (c *conn) publishHeld(was *bool, held bool) {
 	if *was == held {
 		return
 	}
@@ -150,11 +150,11 @@ func (c *conn) noteHeld(was *bool, held bool) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.seen.held = held
+	c.info.held = held
 }
 
-// parsePause reads the milliseconds of a CLIENT PAUSE and whether it is for all commands. A
-// pause that ends after the last instant there is has no end.
+// parsePause reads how many milliseconds a CLIENT PAUSE lasts and whether it is for all commands. A
+// pause beyond ttl.Latest lasts until then.
 func parsePause(args [][]byte, now ttl.Instant) (until ttl.Instant, all bool, err error) {
 	all = true
 	if len(args) == 2 {
@@ -197,9 +197,9 @@ func runClientUnpause(c *call) error {
 	return nil
 }
 
-// runClientUnblock finds nobody to unblock: no command here waits for data, and whoever a pause
-// holds is not blocked in that sense. (Redis 7.0 crashes when it is asked to unblock one; 7.2
-// answers 0.)
+// runClientUnblock never unblocks a client: no command here waits for data, and a client that waits
+// for a pause does not count as blocked. (Redis 7.0 crashes if it is asked to unblock such a client;
+// Redis 7.2 replies 0.)
 func runClientUnblock(c *call) error {
 	switch {
 	case len(c.args) > 4:

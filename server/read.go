@@ -13,11 +13,11 @@ import (
 // longAgo is a deadline that ends a read at once.
 var longAgo = time.Unix(1, 0)
 
-// fill waits for bytes from the client, at most the idle time, or the time to log in. What
-// ends the wait is of interest to nobody: the client is gone, was silent, or the server
-// stops; too large a command is logged.
+// fill waits for bytes from the client, at most for the idle time, or the time to log in. Its error
+// ends the connection: the client has gone or was silent too long, the server stops, or a command is
+// too large. Only the last one is logged.
 func (c *conn) fill() error {
-	var silent time.Duration // so far
+	var silent time.Duration // time since bytes last arrived
 	for {
 		b := c.srv.settings.bounds()
 		c.applyBounds(b)
@@ -25,19 +25,19 @@ func (c *conn) fill() error {
 			return err
 		}
 		if b != c.srv.settings.bounds() {
-			continue // whoever changed them woke up those who waited, and we did not yet
+			continue // CONFIG SET has called wake before our read could be woken
 		}
 		err := c.in.Fill()
 		if c.wasWoken(err) {
 			silent = c.srv.keyspace.Now().Sub(ttl.Instant(c.lastUsed.Load()))
 			continue
 		}
-		c.noteRead(err)
+		c.afterRead(err)
 		return err
 	}
 }
 
-// prepareRead sets the deadline of a read from a client that was silent for some time already.
+// prepareRead sets the deadline of a read. The client was silent for that time already.
 func (c *conn) prepareRead(b bounds, silent time.Duration) error {
 	var deadline time.Time
 	switch {
@@ -59,11 +59,11 @@ func (c *conn) prepareRead(b bounds, silent time.Duration) error {
 	return nil
 }
 
-// noteRead notes what became of a read.
-func (c *conn) noteRead(err error) {
+// afterRead updates the statistics after a read and logs a command that is too large.
+func (c *conn) afterRead(err error) {
 	now := c.srv.keyspace.Now()
 	c.lastUsed.Store(int64(now))
-	c.srv.stats.sample(now) // before what arrived is counted: it has not waited since the last sample
+	c.srv.stats.sample(now) // before the new bytes are counted, which arrived just now
 	if err == nil {
 		c.srv.stats.totals.received.Add(int64(c.in.LastRead()))
 	}
@@ -73,8 +73,8 @@ func (c *conn) noteRead(err error) {
 	}
 }
 
-// wake has the connection, from any goroutine, look at the settings again if it waits for its
-// client. One in the handshake does so by itself after it.
+// wake makes the connection, from any goroutine, read the settings again if it waits for its client.
+// A connection in its handshake reads them afterwards in any case.
 func (c *conn) wake() {
 	if !c.reads.Load() || c.srv.stopping() {
 		return
@@ -83,11 +83,11 @@ func (c *conn) wake() {
 	_ = c.net.SetReadDeadline(longAgo) // it may be closed already
 }
 
-// wasWoken reports whether a read ended with err because of wake and not of its deadline.
+// wasWoken reports whether a read ended with err because of wake, and not because of its deadline.
 func (c *conn) wasWoken(err error) bool {
 	if !errors.Is(err, os.ErrDeadlineExceeded) || !c.woken.Swap(false) {
 		return false
 	}
-	c.readBy = longAgo // which is what is set now
+	c.readBy = longAgo // wake has set it
 	return true
 }

@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// Renames are the directive rename-command: other names for commands, or none.
+// Renames are the renamings of the directive rename-command.
 type Renames struct{ list []renaming }
 
-// renaming gives one command another name, both in lower case; "" takes it away.
+// renaming gives a command another name, or takes it away if the name is empty. Both names are in
+// lower case.
 type renaming struct{ from, to string }
 
-// ParseRenames reads renames as redis.conf has them, one a line: the name of a command and
-// the new one, of which "" takes the command away: FLUSHALL "". A name can be given to one
-// command only.
+// ParseRenames reads renamings in the form of redis.conf. Each line has the name of a command and its
+// new name; FLUSHALL "" takes the command away. Two commands cannot have the same name.
 func ParseRenames(lines []string) (Renames, error) {
 	r, t := Renames{}, newTable()
 	for _, line := range lines {
@@ -41,12 +41,12 @@ func ParseRenames(lines []string) (Renames, error) {
 // apply gives the commands of a fresh table their names.
 func (r Renames) apply(t *table) {
 	for _, one := range r.list {
-		t.rename(one.from, one.to) // free: ParseRenames did the same
+		t.rename(one.from, one.to) // it succeeds, as it did in ParseRenames
 	}
 }
 
-// rename gives a command another name, if that is free. Error texts, ACL rules and counters
-// keep the old one, as in Redis.
+// rename gives a command another name if no other command has it. Error texts, ACL rules and counters
+// keep the old name, as in Redis.
 func (t *table) rename(from, to string) (ok bool) {
 	if t.called[to] != nil {
 		return false

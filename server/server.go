@@ -1,18 +1,12 @@
 // Package server speaks the Redis protocol to session stores.
 //
-// The way of a command from the wire to the disk and back:
+// A command passes resp.Reader, conn.dispatch, conn.execute, its handler runX (cmd_*.go),
+// storage.Keyspace with its Engine, and at last conn.flush, which waits until the changes are as safe
+// as the durability mode says and sends the replies. docs/walkthrough.md follows it step by step.
 //
-//	resp.Reader        cuts the bytes that arrived into complete, bounded commands
-//	conn.dispatch      finds the row in the table, asks the gates, queues or runs it
-//	conn.execute       opens the transaction the row asks for and calls the handler
-//	runX (cmd_*.go)    parses, reads, decides, writes, and appends its reply
-//	storage.Keyspace   judges deadlines by one instant; its Engine applies the change
-//	conn.flush         when the pipeline is empty: waits until the changes are as safe as
-//	                   the durability mode says (once for all of them), then sends
-//
-// One goroutine serves one connection, and a second one sends to it once it hears pushes
-// (outbox). Lock order: settings.turn -> Server.mu -> conn.mu, and settings.mu after any of
-// them. outbox.turn -> outbox.mu are taken while none of these is held.
+// One goroutine serves one connection. After the first subscription a second one sends pushes (see
+// outbox). Lock order: settings.turn -> Server.mu -> conn.mu, and settings.mu after any of
+// them. outbox.turn -> outbox.mu are taken while none of the others is held.
 package server
 
 import (
@@ -37,30 +31,31 @@ type Config struct {
 	Keyspace *storage.Keyspace
 	// Databases is the number of databases SELECT offers. Zero means 16.
 	Databases int
-	// Users are the ACL users. Without them, or the default user among them, that one has
-	// all rights and the password of Settings.
+	// Users are the ACL users. Unless they define the default user, it has all rights and the
+	// password of Settings.
 	Users *acl.Definitions
-	// ACLFile is where ACL LOAD and ACL SAVE find the users. Nil refuses both.
+	// ACLFile is the file of ACL LOAD and ACL SAVE. Nil means that both are refused.
 	ACLFile acl.File
 	// Settings are the values behind CONFIG GET and CONFIG SET.
 	Settings Settings
-	// Renames gives commands other names. The zero Renames changes none.
+	// Renames gives commands other names. The zero value changes none.
 	Renames Renames
-	// Version is sessiond's own version, beside the Redis version clients read.
+	// Version is sessiond's own version. Clients also see a Redis version.
 	Version string
-	// Backup makes the copy that SAVE and BGSAVE ask for. Its context ends with Shutdown or
-	// Close. Nil means that they make what was changed durable, and no more.
+	// Backup makes the copy of SAVE and BGSAVE. Its context ends with Shutdown or Close. Nil
+	// means that they only make all changes durable.
 	Backup func(context.Context) error
-	// Stop is called, once, when a client asks for SHUTDOWN. It must not wait for the
-	// server. Nil refuses SHUTDOWN.
+	// Stop is called once, when a client sends SHUTDOWN. It must not wait for the server. Nil
+	// means that SHUTDOWN is refused.
 	Stop func()
 	// Logger receives what an operator should know. Nil means slog.Default.
 	Logger *slog.Logger
-	// LogLevel is what Logger goes by, for CONFIG SET loglevel. Nil refuses it.
+	// LogLevel is the level of Logger, for CONFIG SET loglevel. Nil means that the level cannot
+	// be changed.
 	LogLevel *slog.LevelVar
 
-	// Tests have no time to wait for loginTime, no gigabytes for clientsBuffer, and clients that
-	// may not run for lastReadWait. Zero means these.
+	// Tests set these where the constants loginTime, lastReadWait and clientsBuffer are too large or
+	// too small for them. Zero means the constant.
 	loginTime    time.Duration
 	lastReadWait time.Duration
 	clientMemory int64
@@ -78,7 +73,7 @@ type Server struct {
 	acl       *acl.Users
 	stats     *stats
 	log       *slog.Logger
-	logLevel  *slog.LevelVar // nil if it is not ours to change
+	logLevel  *slog.LevelVar // nil if the server cannot change it
 	pause     pause
 
 	identity
@@ -89,27 +84,27 @@ type Server struct {
 	ending
 }
 
-// identity is what INFO tells of the process.
+// identity is what INFO says about the process.
 type identity struct {
 	version string
 	runID   string
 	started ttl.Instant
 }
 
-// memory is what all connections share of it.
+// memory is shared by all connections.
 type memory struct {
-	preAuth       *budget // buffers of clients that have not logged in
-	authenticated *budget // large buffers of those that have
+	preAuth       *budget // for buffers of clients that have not logged in
+	authenticated *budget // for large buffers of clients that have
 	replies       replyBuffers
 }
 
-// saves is what SAVE and BGSAVE need.
+// saves is the state of SAVE and BGSAVE.
 type saves struct {
-	backup   func(context.Context) error // nil if there is no copy to make
+	backup   func(context.Context) error // nil if the program makes no copies
 	lastSave atomic.Int64                // Unix seconds
 }
 
-// guards keep clients that have not logged in from doing harm.
+// guards protect the server from clients that have not logged in.
 type guards struct {
 	loginTime     time.Duration
 	failedLogins  failedLogins
@@ -117,9 +112,9 @@ type guards struct {
 	acceptWarning warning
 }
 
-// network is the clients and where they come from.
+// network holds the listeners and the connections.
 type network struct {
-	sockets   int // clients that the process has files for
+	sockets   int // how many clients fit into the limit of open files
 	nextID    atomic.Int64
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
@@ -127,14 +122,14 @@ type network struct {
 	running   sync.WaitGroup // connections and background saves
 }
 
-// ending is how the server stops.
+// ending is the state of a stop of the server.
 type ending struct {
 	stop         func()          // what SHUTDOWN calls; nil if it is refused
 	stopped      context.Context // ends with Shutdown or Close
 	stopWaits    context.CancelFunc
 	quit         atomic.Bool
 	lastReadWait time.Duration
-	deaf         atomic.Int64 // clients that did not take their replies when the server stopped
+	deaf         atomic.Int64 // clients that did not read their replies while the server stopped
 }
 
 // New returns a server that does not listen yet.
@@ -207,7 +202,7 @@ func (s *Server) accept(nc net.Conn) {
 	defer s.mu.Unlock()
 	switch {
 	case s.quit.Load():
-		_ = nc.Close() // nobody is told
+		_ = nc.Close() // without a reply
 	case len(s.conns) >= min(s.settings.maxClients(), s.sockets):
 		s.stats.turnedAway.Add(1)
 		refuse(nc)
@@ -225,13 +220,13 @@ func (s *Server) accept(nc net.Conn) {
 	}
 }
 
-// refuse closes a connection that is one too many. The kernel's buffer takes the few bytes it
-// is told without waiting; a handshake, after which TLS could say why, would have to wait.
+// refuse closes a connection above maxclients. The error fits into the kernel's buffer, so sending it
+// does not wait. TLS could send it only after a handshake, which would.
 func refuse(nc net.Conn) {
 	to, reason := nc, "-"+string(errMaxClients)+"\r\n"
 	if s, ok := nc.(secured); ok {
-		const goodbye = "\x15\x03\x01\x00\x02\x01\x00" // the alert close_notify, not encrypted yet
-		to, reason = s.NetConn(), goodbye
+		const closeNotify = "\x15\x03\x01\x00\x02\x01\x00" // a TLS alert, not encrypted yet
+		to, reason = s.NetConn(), closeNotify
 	}
 	_, _ = io.WriteString(to, reason) // the client may be gone
 	_ = nc.Close()
@@ -239,13 +234,13 @@ func refuse(nc net.Conn) {
 
 // Shutdown stops accepting, lets every connection finish the commands that have arrived,
 // those in its socket included, sends their replies and closes it. A client that takes no
-// reply for two seconds is cut, and the log says so. When ctx ends first the rest is cut and
-// ctx's error is returned.
+// reply for two seconds is cut, and the log says so. If ctx ends first, Shutdown cuts the remaining
+// clients and returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.closeListeners()
 	s.each((*conn).interrupt)
 	done := make(chan struct{})
-	go func() { // ends with the connections, which Close cuts if need be
+	go func() { // ends with the last connection, which Close cuts if necessary
 		s.running.Wait()
 		close(done)
 	}()
@@ -256,7 +251,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 		return nil
 	case <-ctx.Done():
-		_ = s.Close() // it returns no error; ctx's is the one to tell
+		_ = s.Close() // it returns no error
 		return ctx.Err()
 	}
 }

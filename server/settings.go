@@ -9,13 +9,13 @@ import (
 	"github.com/sessiond/sessiond/server/resp"
 )
 
-// Settings are the directives of redis.conf that a Server works with or tells about.
+// Settings are the directives of redis.conf that a Server uses or shows.
 type Settings struct {
 	Password    string        // requirepass; "" asks for none, and New keeps only a hash
 	MaxClients  int           // zero means 10000
 	IdleTimeout time.Duration // timeout; zero means connections may idle forever
-	// TCPKeepAlive is tcp-keepalive: after how long a silent connection is probed. Zero means 300
-	// seconds, a negative value never.
+	// TCPKeepAlive is tcp-keepalive: a connection that was silent for so long is probed. Zero means
+	// 300 seconds; a negative value means never.
 	TCPKeepAlive time.Duration
 	Dir          string   // the data folder
 	Bind         []string // addresses listened on
@@ -27,13 +27,13 @@ type Settings struct {
 	ACLFile      string   // aclfile, "" if there is none
 	TLS          TLSSettings
 
-	// Bounds on what one client may hold, in bytes.
+	// Limits of one client, in bytes.
 	MaxBulk      int          // proto-max-bulk-len: one argument, one value; zero means 64 MiB
 	QueryBuffer  int          // client-query-buffer-limit: one command or transaction; zero means 256 MiB
 	OutputLimits OutputLimits // client-output-buffer-limit: replies not sent
 }
 
-// TLSSettings tell of a listener that encrypts, which the server itself knows nothing of.
+// TLSSettings describe an encrypted listener for CONFIG GET. The server does not use them.
 type TLSSettings struct {
 	Port        int    // tls-port, 0 if there is none
 	CertFile    string // tls-cert-file
@@ -52,7 +52,7 @@ const (
 type settings struct {
 	known []parameter
 
-	turn sync.Mutex // held by CONFIG SET until what it changed is applied; turn -> mu
+	turn sync.Mutex // held by CONFIG SET until its values are applied; turn -> mu
 
 	mu  sync.RWMutex
 	now Settings
@@ -85,7 +85,7 @@ func (s *settings) get() Settings {
 	return s.now
 }
 
-// change applies fn to the values, all of it or, if fn returns an error, nothing.
+// change applies fn to the values. If fn returns an error nothing changes.
 func (s *settings) change(fn func(*Settings) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,14 +116,14 @@ func (s *settings) maxBulk() int {
 	return s.now.MaxBulk
 }
 
-// bounds are the settings a connection looks at before it waits for its client.
+// bounds are the settings that a connection reads before it waits for its client.
 type bounds struct {
 	idle   time.Duration
 	input  resp.Limits
 	output outputBounds
 }
 
-// bounds costs no lock: every connection asks each time it waits.
+// bounds takes no lock, because every connection calls it each time it waits.
 func (s *settings) bounds() bounds { return *s.current.Load() }
 
 // publish is called when now has changed.

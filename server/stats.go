@@ -11,25 +11,25 @@ import (
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// stats counts what INFO tells. It is safe for concurrent use.
+// stats holds the counters of INFO. It is safe for concurrent use.
 type stats struct {
 	accepted   atomic.Int64 // connections
 	turnedAway atomic.Int64 // connections above maxclients
-	// Clients that were cut because they held more than they may.
+	// Clients that were cut because they exceeded a limit.
 	queryLimit, outputLimit atomic.Int64
 
 	denied     [acl.Denials]atomic.Int64 // by the ACL
 	perCommand []commandStats            // by command.id
 	totals     totals
 	rates      rates
-	mostMemory atomic.Uint64 // the most that was in use whenever a rate was sampled
-	expired    atomic.Int64  // what the keyspace had counted at the last CONFIG RESETSTAT
+	mostMemory atomic.Uint64 // the largest memory in use at any sample
+	expired    atomic.Int64  // the keyspace's count at the last CONFIG RESETSTAT
 
 	saving     atomic.Bool // a BGSAVE is under way
-	saveFailed atomic.Bool // the latest one did not succeed
+	saveFailed atomic.Bool // the latest BGSAVE failed
 
 	mu     sync.Mutex
-	errors map[string]int64 // error replies by their first word; the words are our own
+	errors map[string]int64 // error replies by their first word
 }
 
 type commandStats struct {
@@ -42,7 +42,7 @@ func newStats(commands int) *stats {
 
 func (s *stats) failed(cmd *command) { s.perCommand[cmd.id].failed.Add(1) }
 
-// rejected counts a command a gate refused; cmd is nil if it does not exist.
+// rejected counts a command that a gate refused. cmd is nil if the command does not exist.
 func (s *stats) rejected(cmd *command) {
 	if cmd != nil {
 		s.perCommand[cmd.id].rejected.Add(1)
@@ -57,7 +57,7 @@ func (s *stats) erred(reply replyError) {
 	s.errors[code]++
 }
 
-// errorCount is how often replies began with one word.
+// errorCount is the number of error replies that begin with one word.
 type errorCount struct {
 	code  string
 	count int64
@@ -74,21 +74,21 @@ func (s *stats) errorCounts() (counts []errorCount, total int64) {
 	return counts, total
 }
 
-// sample takes what INFO tells of the last moments, at most ten times a second.
+// sample updates the rates and the largest memory in use, at most ten times a second.
 func (s *stats) sample(now ttl.Instant) {
 	if s.rates.sample(now, &s.totals) {
 		used, _ := memoryInUse()
-		s.noteMemory(used)
+		s.raiseMostMemory(used)
 	}
 }
 
-func (s *stats) noteMemory(used uint64) {
+func (s *stats) raiseMostMemory(used uint64) {
 	for old := s.mostMemory.Load(); used > old && !s.mostMemory.CompareAndSwap(old, used); old = s.mostMemory.Load() {
 	}
 }
 
-// reset sets the counters back to zero: CONFIG RESETSTAT. Like Redis it leaves the most memory
-// that was in use. Expired is what the keyspace has counted.
+// reset sets the counters to zero for CONFIG RESETSTAT, except the largest memory in use, as in Redis.
+// expired is the present count of the keyspace.
 func (s *stats) reset(now ttl.Instant, expired int64) {
 	s.totals.reset()
 	s.rates.reset(now)

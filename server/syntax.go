@@ -12,7 +12,7 @@ import (
 type argument struct {
 	name     string
 	kind     string // Redis' type: string, integer, key, pure-token, oneof, block ...
-	token    string // the word that comes before it, or that it is
+	token    string // the word before it; for a token the word itself
 	keySpec  int    // the key specification it belongs to; only for the kind key
 	optional bool
 	multiple bool // may be repeated; the token is not
@@ -29,8 +29,8 @@ type argument struct {
 //
 // Unnamed groups take their name from their parts, joined by "_".
 func parseSyntax(syntax string) ([]argument, error) {
-	for _, mark := range []string{"[", "]", "<", ">", "|"} {
-		syntax = strings.ReplaceAll(syntax, mark, " "+mark+" ")
+	for _, punctuation := range []string{"[", "]", "<", ">", "|"} {
+		syntax = strings.ReplaceAll(syntax, punctuation, " "+punctuation+" ")
 	}
 	p := syntaxParser{words: strings.Fields(syntax)}
 	arguments, _, err := p.sequence()
@@ -42,8 +42,7 @@ func parseSyntax(syntax string) ([]argument, error) {
 
 type syntaxParser struct{ words []string }
 
-// sequence reads arguments up to a word that ends a group. repeats is set if they are
-// followed by "...".
+// sequence reads arguments up to a word that ends a group. repeats says whether "..." follows them.
 func (p *syntaxParser) sequence() (list []argument, repeats bool, err error) {
 	for len(p.words) > 0 {
 		word := p.words[0]
@@ -66,8 +65,8 @@ func (p *syntaxParser) sequence() (list []argument, repeats bool, err error) {
 	return withToken(list), repeats, nil
 }
 
-// group reads what follows an opening bracket and adds it to list; "[a ...]" makes the
-// last arguments of list repeatable instead.
+// group reads what follows an opening bracket and adds it to list. "[a ...]" makes the last
+// arguments of list repeatable instead.
 func (p *syntaxParser) group(list []argument, optional bool) ([]argument, error) {
 	closing := ">"
 	if optional {
@@ -103,7 +102,7 @@ func (p *syntaxParser) group(list []argument, optional bool) ([]argument, error)
 	return append(list, group), nil
 }
 
-// repeatLast marks the end of list, which must be equal to repeated, as repeatable.
+// repeatLast makes the last arguments of list repeatable. They must equal repeated.
 func repeatLast(list, repeated []argument) ([]argument, error) {
 	at := len(list) - len(repeated)
 	if at < 0 || !reflect.DeepEqual(list[at:], repeated) {
@@ -127,7 +126,7 @@ func withToken(list []argument) []argument {
 	return []argument{rest}
 }
 
-// joined makes one argument of several.
+// joined combines arguments into one.
 func joined(kind string, parts []argument) argument {
 	if len(parts) == 1 {
 		return parts[0]
@@ -139,7 +138,7 @@ func joined(kind string, parts []argument) argument {
 	return argument{name: strings.Join(names, "_"), kind: kind, parts: parts}
 }
 
-// wordArgument is an argument or, if the word is in upper case, a token.
+// wordArgument returns a token if the word is in upper case, and an argument if not.
 func wordArgument(word string) argument {
 	if word == strings.ToUpper(word) {
 		return argument{name: strings.ToLower(word), kind: "pure-token", token: word}
@@ -159,8 +158,8 @@ func wordArgument(word string) argument {
 	return argument{name: word, kind: kind}
 }
 
-// arguments describes the command's arguments. Words such as "key" are keys only in a
-// command that has keys.
+// arguments describes the arguments of the command. A word such as "key" is a key only if the command
+// has keys.
 func (cmd *command) arguments() ([]argument, error) {
 	list, err := parseSyntax(cmd.syntax)
 	if err != nil {

@@ -2,15 +2,14 @@ package server
 
 import "sync/atomic"
 
-// tally is what a connection counts for INFO by itself, for its own goroutine. It goes to the
-// totals of all when the connection is about to send, so that a command in a pipeline costs
-// nothing that is shared.
+// tally is what a connection counts for INFO, for its own goroutine. Each flush adds it to the totals,
+// so that a command in a pipeline changes no shared counter.
 type tally struct {
 	commands int64
 	lookups
 }
 
-// lookups counts what commands that only look have found and not found.
+// lookups counts the keys that read commands have found and not found.
 type lookups struct{ hits, misses int64 }
 
 func (l *lookups) add(more lookups) {
@@ -18,8 +17,8 @@ func (l *lookups) add(more lookups) {
 	l.misses += more.misses
 }
 
-// totals are the sums of all tallies since the start or CONFIG RESETSTAT, and the bytes that
-// went over the connections, before encryption. It is safe for concurrent use.
+// totals are the sums of all tallies since the start or the last CONFIG RESETSTAT, and the bytes that
+// were received and sent, without encryption. It is safe for concurrent use.
 type totals struct {
 	commands, hits, misses atomic.Int64
 	received, sent         atomic.Int64

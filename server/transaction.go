@@ -12,10 +12,10 @@ import (
 // transaction is the state of MULTI and WATCH on one connection.
 type transaction struct {
 	open    bool // after MULTI
-	spoiled bool // a command could not be queued: EXEC will refuse
+	spoiled bool // a command could not be queued, so EXEC will fail
 	queued  []queuedCommand
 	watched *watchlist // nil before the first WATCH
-	bytes   int        // what queued and watched hold, about
+	bytes   int        // estimate of what queued and watched take
 }
 
 type queuedCommand struct {
@@ -23,12 +23,11 @@ type queuedCommand struct {
 	args [][]byte
 }
 
-// maxWritten is how many values of the largest size one EXEC may write. Redis has no such
-// limit, but its commands pay for what they make: here 1000 short commands could ask for
-// 1000 large values at one moment.
+// maxWritten is how many values of the largest size one EXEC may write. Redis has no such limit. Here
+// a transaction is in memory until its commit, and 1000 short commands could make 1000 large values.
 const maxWritten = 4
 
-// What a queued command and a watched key take beside their bytes.
+// The bytes that a queued command and a watched key take besides their text.
 const (
 	queuedOverhead  = 64
 	watchedOverhead = 128
@@ -39,7 +38,7 @@ func (t *transaction) queues(cmd *command) bool {
 	return t.open && !cmd.is(immediate)
 }
 
-// queue keeps a copy of the command line: the arguments lie in the read buffer.
+// queue stores a copy of the command line, because the arguments are slices of the read buffer.
 func (t *transaction) queue(cmd *command, args [][]byte) {
 	size := 0
 	for _, arg := range args {
@@ -57,20 +56,20 @@ func (t *transaction) queue(cmd *command, args [][]byte) {
 
 func (t *transaction) spoil() { t.spoiled = t.open }
 
-// resetTransaction forgets the queue and the watched keys.
+// resetTransaction drops the queue and the watched keys.
 func (c *conn) resetTransaction() {
 	c.transaction = transaction{}
 	c.watching.Store(nil)
 }
 
-// watch remembers a key's mark.
-func (c *conn) watch(k storage.Key, mark storage.Mark) {
+// watch records the version of a key.
+func (c *conn) watch(k storage.Key, version storage.Mark) {
 	t := &c.transaction
 	if t.watched == nil {
-		t.watched = &watchlist{marks: map[watchedName]storage.Mark{}}
+		t.watched = &watchlist{versions: map[watchedName]storage.Mark{}}
 		c.watching.Store(t.watched)
 	}
-	if t.watched.add(k, mark) {
+	if t.watched.add(k, version) {
 		t.bytes += watchedOverhead + len(k.Name)
 	}
 }
@@ -94,15 +93,15 @@ func runDiscard(c *call) error {
 }
 
 func runUnwatch(c *call) error {
-	if c.tx == nil { // inside EXEC the keys are forgotten already
+	if c.tx == nil { // inside EXEC no key is watched any more
 		c.resetTransaction() // outside MULTI nothing is queued
 	}
 	c.out.OK()
 	return nil
 }
 
-// runWatch remembers the marks of the keys. It opens its View itself, because a
-// transaction's rows are decided by flags and Redis gives WATCH none.
+// runWatch records the versions of the keys. It opens its View itself: the flags of a row decide about
+// a transaction, and Redis gives WATCH neither write nor readonly.
 func runWatch(c *call) error {
 	if c.transaction.open {
 		return errWatchInMulti
@@ -111,30 +110,30 @@ func runWatch(c *call) error {
 	if err != nil {
 		return err
 	}
-	marks := make([]storage.Mark, 0, len(scope.Keys))
+	versions := make([]storage.Mark, 0, len(scope.Keys))
 	err = c.transact(scope, false, func(tx *storage.Tx) error {
-		marks = marks[:0]
+		versions = versions[:0]
 		for _, k := range scope.Keys {
-			mark, err := tx.Mark(k)
+			version, err := tx.Mark(k)
 			if err != nil {
 				return err
 			}
-			marks = append(marks, mark)
+			versions = append(versions, version)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for i, mark := range marks {
-		c.watch(scope.Keys[i], mark)
+	for i, version := range versions {
+		c.watch(scope.Keys[i], version)
 	}
 	c.out.OK()
 	return nil
 }
 
-// refuse tells the transaction that a gate did not let a command through, and returns what
-// the client is told: an EXEC takes the whole transaction with it.
+// refuse records in the transaction that a gate has refused a command, and returns the error for the
+// client. If the command is EXEC the whole transaction is discarded.
 func (c *conn) refuse(cmd *command, err error) error {
 	if cmd == nil || !cmd.is(runsQueue) {
 		c.transaction.spoil()
@@ -148,15 +147,15 @@ func (c *conn) refuse(cmd *command, err error) error {
 // errChanged ends an EXEC whose watched keys were changed.
 var errChanged = errors.New("watched key changed")
 
-// runExec runs the queue as one update. A reply error inside is that command's element
-// and the others still run; an engine error undoes and refuses all of them.
+// runExec runs the queue as one update. If a command fails with a reply error, the error is its
+// element of the reply and the others still run. An error of the engine discards all of them.
 func runExec(c *call) error {
 	t := c.transaction
 	if !t.open {
 		return errExecNoMulti
 	}
 	c.transaction = transaction{}
-	defer c.watching.Store(nil) // a SWAPDB up to the moment of the update counts
+	defer c.watching.Store(nil) // a SWAPDB before the update still counts
 	if t.spoiled {
 		return errExecAbort
 	}
@@ -188,7 +187,7 @@ func (c *call) runQueue(t *transaction, tx *storage.Tx) error {
 	c.out.Array(len(t.queued))
 	for _, q := range t.queued {
 		begin := c.out.Len()
-		if err := c.permitQueued(q); err != nil {
+		if err := c.authorizeQueued(q); err != nil {
 			c.srv.stats.rejected(q.cmd)
 			c.out.Error(string(c.replyTo(err)))
 			continue
@@ -213,8 +212,8 @@ func (c *call) runQueue(t *transaction, tx *storage.Tx) error {
 	return nil
 }
 
-// execScope joins the scopes of the queued commands and the watched keys, following those
-// that select a database, and tells whether any of them writes.
+// execScope joins the scopes of the queued commands and the watched keys, and reports whether any
+// command writes. It follows commands that select a database.
 func (c *call) execScope(t *transaction) (scope storage.Scope, update bool, err error) {
 	scope.Keys = t.watched.keys()
 	db := c.db
@@ -232,12 +231,12 @@ func (c *call) execScope(t *transaction) (scope storage.Scope, update bool, err 
 		s, err := (&call{conn: c.conn, cmd: q.cmd, args: q.args}).scope()
 		var reply replyError
 		if errors.As(err, &reply) {
-			continue // the command itself will say so, before it touches anything
+			continue // the command returns the same error before it changes anything
 		}
 		if err != nil {
 			return scope, update, err
 		}
-		// A read through a database must see what the transaction itself wrote.
+		// A read of a whole database must see what the transaction itself wrote.
 		scope.All = scope.All || s.All || len(s.Keys) == 0
 		scope.Keys = append(scope.Keys, s.Keys...)
 	}

@@ -2,11 +2,11 @@ package server
 
 import "runtime/metrics"
 
-// memoryInUse returns the bytes of this process that are in memory and in no file, which is
-// what it uses, and all that are in memory, its program included. Go's own figure cannot be
-// used where the system tells: it counts the whole of a cache that was set aside and not
-// written to yet, and not what the engine takes outside of Go. Where the system does not tell
-// it is all there is, and resident is 0.
+// memoryInUse returns the bytes of this process that are in memory. resident is all of them; used is
+// without those that belong to a file, such as the program. The system's figures are better than those
+// of the Go runtime, which include memory that was reserved and not written to yet and lack what the
+// engine allocates outside of Go. If the system has no figures, used is that of the runtime and
+// resident is 0.
 func memoryInUse() (used, resident uint64) {
 	if used, resident = systemMemory(); resident == 0 {
 		used = goMemory()
@@ -14,7 +14,7 @@ func memoryInUse() (used, resident uint64) {
 	return used, resident
 }
 
-// goMemory returns the bytes the Go runtime holds and has not given back.
+// goMemory returns the bytes that the Go runtime has taken from the system and not given back.
 func goMemory() uint64 {
 	sample := []metrics.Sample{
 		{Name: "/memory/classes/total:bytes"},

@@ -10,23 +10,22 @@ import (
 	"time"
 )
 
-// cpuSeconds returns the processor time of this process, in the system and in itself.
+// cpuSeconds returns the processor time of this process, in the kernel and in user mode.
 func cpuSeconds() (system, user float64) {
 	var r syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
-		return 0, 0 // INFO does without
+		return 0, 0 // INFO shows zeros
 	}
 	return time.Duration(r.Stime.Nano()).Seconds(), time.Duration(r.Utime.Nano()).Seconds()
 }
 
-// systemMemory returns the bytes of this process that are in memory and in no file, and all
-// that are in memory; zeros where there is no /proc.
+// systemMemory returns what memoryInUse returns, or zeros if there is no /proc.
 func systemMemory() (used, resident uint64) {
 	text, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
 		return 0, 0
 	}
-	fields := strings.Fields(string(text)) // pages: size, resident, of these shared with files
+	fields := strings.Fields(string(text)) // in pages: size, resident, resident and shared with files
 	if len(fields) < 3 {
 		return 0, 0
 	}

@@ -6,19 +6,19 @@ import (
 	"github.com/sessiond/sessiond/storage"
 )
 
-// watchlist is what WATCH remembers. It belongs to one connection; SWAPDB looks at those of
-// all, which is what the lock is for.
+// watchlist holds the keys that one connection watches. SWAPDB looks at the lists of all
+// connections, so a list has a lock.
 //
-// A mark tells of every change of a key but one: two exchanges of databases bring the same
-// record back, and an exchange of two databases that both lack the key is none. So SWAPDB
-// itself says, as in Redis, whom it concerns.
+// The version of a key shows every change except SWAPDB: exchanging two databases twice brings the
+// same record back, and exchanging two databases that both lack the key changes nothing. So, as in
+// Redis, SWAPDB itself decides which lists it affects.
 type watchlist struct {
-	mu      sync.Mutex
-	marks   map[watchedName]storage.Mark
-	swapped bool // SWAPDB exchanged a database in which, or for which, a key was there
+	mu       sync.Mutex
+	versions map[watchedName]storage.Mark
+	swapped  bool // a watched key existed in one of the databases that SWAPDB has exchanged
 }
 
-// watchedName is a storage.Key that can be compared.
+// watchedName is a storage.Key that can be the key of a map.
 type watchedName struct {
 	db   int
 	name string
@@ -26,24 +26,24 @@ type watchedName struct {
 
 func (n watchedName) key() storage.Key { return storage.Key{DB: n.db, Name: []byte(n.name)} }
 
-// add remembers a key's mark, unless the key is watched already: the first sight counts.
-func (w *watchlist) add(k storage.Key, mark storage.Mark) (added bool) {
+// add records the version of a key. If the key is watched already, the earlier version stays.
+func (w *watchlist) add(k storage.Key, version storage.Mark) (added bool) {
 	name := watchedName{k.DB, string(k.Name)}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, known := w.marks[name]; known {
+	if _, known := w.versions[name]; known {
 		return false
 	}
-	w.marks[name] = mark
+	w.versions[name] = version
 	return true
 }
 
-// keys returns the watched keys. Its nil receiver watches nothing.
+// keys returns the watched keys. A nil watchlist has none.
 func (w *watchlist) keys() (keys []storage.Key) {
 	if w == nil {
 		return nil
 	}
-	for name := range w.marks {
+	for name := range w.versions {
 		keys = append(keys, name.key())
 	}
 	return keys
@@ -59,24 +59,24 @@ func (w *watchlist) unchanged(tx *storage.Tx) error {
 	if w.swapped {
 		return errChanged
 	}
-	for name, before := range w.marks {
-		mark, err := tx.Mark(name.key())
+	for name, before := range w.versions {
+		version, err := tx.Mark(name.key())
 		if err != nil {
 			return err
 		}
-		if mark != before {
+		if version != before {
 			return errChanged
 		}
 	}
 	return nil
 }
 
-// swap notes that databases a and b are about to be exchanged. It counts for a key that is
-// in either of them.
+// swap sets swapped if databases a and b, which are about to be exchanged, matter to a watched key:
+// one that is in either of them.
 func (w *watchlist) swap(tx *storage.Tx, a, b int) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for name := range w.marks {
+	for name := range w.versions {
 		if name.db != a && name.db != b {
 			continue
 		}
@@ -91,7 +91,7 @@ func (w *watchlist) swap(tx *storage.Tx, a, b int) error {
 	return nil
 }
 
-// swapWatched tells every connection that watches keys that a and b are exchanged.
+// swapWatched calls swap for every connection that watches keys.
 func (s *Server) swapWatched(tx *storage.Tx, a, b int) (err error) {
 	s.each(func(c *conn) {
 		if w := c.watching.Load(); w != nil && err == nil {

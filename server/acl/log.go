@@ -46,22 +46,22 @@ func (l *Log) Add(event Event, now ttl.Instant, client string) {
 	event.User = clip(event.User, logText)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	entry, place := Entry{Event: event}, len(l.entries)
+	entry, at := Entry{Event: event}, len(l.entries)
 	for i := range min(logNear, len(l.entries)) {
 		if like := &l.entries[i]; like.Event == event && now-like.At <= logGroup {
-			entry, place = *like, i
+			entry, at = *like, i
 			break
 		}
 	}
 	entry.Count++
 	entry.At, entry.Client = now, client
 	switch {
-	case place == LogSize:
-		place--
-	case place == len(l.entries):
+	case at == LogSize:
+		at--
+	case at == len(l.entries):
 		l.entries = append(l.entries, Entry{})
 	}
-	copy(l.entries[1:], l.entries[:place])
+	copy(l.entries[1:], l.entries[:at])
 	l.entries[0] = entry
 }
 

@@ -100,7 +100,7 @@ func (s *Selector) applyOther(c *Commands, word string) error {
 			return errUnknown
 		}
 		s.setCommand(cmd, word[0] == '+')
-		s.note(word[:1] + name)
+		s.addRule(word[:1] + name)
 		return nil
 	}
 	return errSyntax
@@ -144,9 +144,9 @@ func (s *Selector) setCategory(c *Commands, category string, allowed bool) error
 		s.setCommand(cmd, allowed)
 	}
 	if allowed {
-		s.note("+@" + category)
+		s.addRule("+@" + category)
 	} else {
-		s.note("-@" + category)
+		s.addRule("-@" + category)
 	}
 	return nil
 }
@@ -183,7 +183,7 @@ func (s *Selector) addFirstArg(c *Commands, rule string) error {
 
 // note remembers a rule in place of earlier ones about the same command, its subcommands
 // or the same category.
-func (s *Selector) note(rule string) {
+func (s *Selector) addRule(rule string) {
 	name := rule[1:]
 	s.rules = slices.DeleteFunc(s.rules, func(earlier string) bool {
 		return earlier[1:] == name || strings.HasPrefix(earlier[1:], name+"|")

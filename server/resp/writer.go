@@ -197,8 +197,8 @@ func (w *Writer) Double(f float64) {
 	w.b = append(append(append(w.b, ','), s...), '\r', '\n')
 }
 
-func (w *Writer) header(mark byte, n int) {
-	w.b = append(w.b, mark)
+func (w *Writer) header(kind byte, n int) {
+	w.b = append(w.b, kind)
 	w.b = strconv.AppendInt(w.b, int64(n), 10)
 	w.b = append(w.b, '\r', '\n')
 }
