@@ -9,8 +9,8 @@ import (
 )
 
 // LoginOptional reports whether a client of Serve may do without a password: there is no
-// Password, and neither Users nor ACLFile give the user "default" one or switch it off. It
-// returns what Open would say of wrong users.
+// Password, and neither Users nor ACLFile give the user "default" a password or switch it off. Its
+// error is the one that Open returns for wrong users.
 func (o Options) LoginOptional() (bool, error) {
 	users, err := o.users()
 	switch {
@@ -22,8 +22,8 @@ func (o Options) LoginOptional() (bool, error) {
 	return o.Password == "", nil
 }
 
-// users reads the users of the options. The file is where its lines come from, and so
-// refused beside Users; Redis would ignore a Password beside either.
+// users reads the users of the options. It refuses an ACLFile together with Users or a Password, and a
+// Password together with a default user; Redis would ignore the Password.
 func (o Options) users() (*acl.Definitions, error) {
 	if o.ACLFile == "" {
 		users, err := server.ParseUsers(o.Users)

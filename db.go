@@ -22,9 +22,9 @@ const Forever time.Duration = math.MaxInt64
 // Durability says; an error from then on, ctx's included, leaves open whether the change
 // was made. A key whose deadline has passed does not exist.
 //
-// A time to live is counted from the moment of the call in whole milliseconds, rounded up. It
-// must be positive: zero is what an unset maxAge looks like, and what lives until it is deleted
-// says Forever.
+// A time to live is counted from the moment of the call in whole milliseconds, rounded up. It must be
+// positive: zero may be an unset maxAge. A key that lives until it is deleted has the time to live
+// Forever.
 type DB struct {
 	store *Store
 	index int
@@ -40,8 +40,8 @@ func (db *DB) Get(ctx context.Context, key string) (value []byte, found bool, er
 	return value, found, err
 }
 
-// AppendValue is Get that appends the value to dst. It allocates nothing if dst has room for
-// the value and the session is in the cache. If there is no such key it returns dst.
+// AppendValue is like Get and appends the value to dst. It allocates nothing if the value fits into dst
+// and the session is in the cache. If there is no such key it returns dst.
 func (db *DB) AppendValue(ctx context.Context, dst []byte, key string) (value []byte, found bool, err error) {
 	c := db.call(key)
 	defer c.done()
@@ -52,8 +52,8 @@ func (db *DB) AppendValue(ctx context.Context, dst []byte, key string) (value []
 	return c.value, c.found, nil
 }
 
-// Set stores value under key with a time to live, whatever was there before. It does not
-// keep value. See ErrDiskFull.
+// Set stores value under key with a time to live and replaces what was there. It does not keep the
+// slice. See ErrDiskFull.
 func (db *DB) Set(ctx context.Context, key string, value []byte, timeToLive time.Duration) error {
 	if err := checkTTL(timeToLive); err != nil {
 		return err
@@ -68,8 +68,8 @@ func (db *DB) Set(ctx context.Context, key string, value []byte, timeToLive time
 	})
 }
 
-// Touch gives key a new time to live and leaves its value alone, which costs the same for
-// 100 bytes and 1 MB. If there is no such key, found is false and nothing happens.
+// Touch gives key a new time to live and does not read or write its value, so it costs the same for 100
+// bytes and 1 MB. If there is no such key, found is false and nothing happens.
 func (db *DB) Touch(ctx context.Context, key string, timeToLive time.Duration) (found bool, err error) {
 	if err := checkTTL(timeToLive); err != nil {
 		return false, err
@@ -81,7 +81,7 @@ func (db *DB) Touch(ctx context.Context, key string, timeToLive time.Duration) (
 	return c.found && err == nil, err
 }
 
-// Delete removes keys and returns how many there were. All of them go, or none.
+// Delete removes keys and returns how many existed. It removes all of them or none.
 func (db *DB) Delete(ctx context.Context, keys ...string) (n int, err error) {
 	scope := make([]storage.Key, len(keys))
 	for i, key := range keys {
@@ -106,8 +106,8 @@ func (db *DB) Delete(ctx context.Context, keys ...string) (n int, err error) {
 	return n, nil
 }
 
-// TTL returns how long key has to live: Forever if it has no deadline, or one that is more than
-// 292 years off, and else more than zero. If there is no such key, found is false.
+// TTL returns the time to live of key. It is Forever if key has no deadline, or one that is more than
+// 292 years away, and more than zero otherwise. If there is no such key, found is false.
 func (db *DB) TTL(ctx context.Context, key string) (timeToLive time.Duration, found bool, err error) {
 	k := db.key(key)
 	err = db.view(ctx, k, func(tx *storage.Tx) error {
@@ -129,17 +129,17 @@ func (db *DB) key(name string) storage.Key {
 	return storage.Key{DB: db.index, Name: []byte(name)}
 }
 
-// call is an operation on one key, used again and again so that it costs no allocation.
+// call is an operation on one key. Calls are reused to save an allocation.
 type call struct {
 	keys       [1]storage.Key
 	value      []byte
-	have       int // bytes of it that were there before
+	have       int // bytes of the caller's slice before the value
 	timeToLive time.Duration
 	found      bool
 	get, touch func(*storage.Tx) error
 }
 
-// maxKeptName is the longest key whose space is kept for the next call.
+// maxKeptName is the longest key whose buffer is kept for the next call.
 const maxKeptName = 1 << 10
 
 var calls = sync.Pool{New: func() any {
@@ -188,8 +188,8 @@ func (db *DB) update(ctx context.Context, keys []storage.Key, fn func(*storage.T
 
 type transactFunc func(context.Context, storage.Scope, func(*storage.Tx) error) (storage.Barrier, error)
 
-// run runs fn in a transaction and waits for its barrier, reads included: what is shown
-// to the caller must not be taken back by a power cut.
+// run runs fn in a transaction and waits for its barrier. Reads wait, too, because a power cut must not
+// undo what the caller was shown.
 func (db *DB) run(ctx context.Context, transact transactFunc, keys []storage.Key, fn func(*storage.Tx) error) error {
 	s := db.store
 	s.calls.RLock()
@@ -211,8 +211,8 @@ func checkTTL(d time.Duration) error {
 	return nil
 }
 
-// deadline returns the end of a life of d from now. Rounding up keeps a life of less than
-// a millisecond from being over at once.
+// deadline returns the instant d after now, rounded up, so that a life of less than a millisecond is
+// not over at once.
 func deadline(now ttl.Instant, d time.Duration) ttl.Instant {
 	if d == Forever {
 		return ttl.Never

@@ -19,7 +19,7 @@ type Found struct {
 	// Dir is the folder as an absolute path: a relative one, given from another working
 	// folder, leads to another store.
 	Dir string
-	// New says that there was no store in Dir, so that Open made it.
+	// New says that there was no store in Dir, so that Open created one.
 	New bool
 	// Sessions is how many sessions the databases had, all of them together. Those whose
 	// deadline has passed and which are not removed yet are among them.
@@ -57,8 +57,8 @@ func (s *Store) look() error {
 // BackupReport describes a copy that Backup made or Restore brought back. A server sends it to
 // sessiond backup as JSON, so the names of its fields must stay.
 type BackupReport struct {
-	// Made is the instant of the copy. It holds every change that was acknowledged before, and
-	// perhaps a few later ones, each with all that came before it.
+	// Made is the instant of the copy. The copy holds every change that was acknowledged before that,
+	// and perhaps a few later ones; if it holds a change it holds all changes before it.
 	Made ttl.Instant
 	// Records is the number of sessions by database, without the empty ones. Restore counts
 	// those of the copy, Backup those that the Store had when the copying began.
@@ -93,10 +93,10 @@ var (
 
 // Backup copies the sessions, as they are at one instant, into the folder to, which must be
 // absent or empty or hold an earlier backup: that one is replaced when the new one is
-// complete, and not before. The Store goes on working meanwhile. What the earlier backup
-// has already is not copied again, and on the file system of the Store nearly nothing is:
-// there the copy shares most of its files with the Store, so it protects from mistakes, but
-// not from the loss of the disk.
+// complete, and not before. The Store goes on working meanwhile. Files that the earlier
+// backup has already are not copied again. On the file system of the Store nearly nothing is copied:
+// there the backup shares most of its files with the Store, so it protects from mistakes, but not from
+// the loss of the disk.
 //
 // One backup is made at a time; others wait. Close and the end of ctx call it off.
 func (s *Store) Backup(ctx context.Context, to string, options BackupOptions) (BackupReport, error) {
@@ -144,12 +144,12 @@ func Backup(ctx context.Context, dir, to string, options Options, making BackupO
 	return BackupReport(report), err
 }
 
-// Restore makes a folder for Open out of the backup in the folder from, which it does not
-// change. The folder dir must be absent or empty. The copy is read and must be in order.
+// Restore copies the backup in the folder from into the folder dir, for Open. It does not change the
+// backup. The folder dir must be absent or empty. Restore reads the whole copy and returns an error if
+// it is damaged.
 // Sessions that were ended after the instant of the backup are back, until their deadlines.
 //
-// Until Restore returns, dir is nothing that Open would open; a Restore that was interrupted
-// can be begun again.
+// Until Restore returns, Open refuses dir. A Restore that was interrupted can be started again.
 func Restore(ctx context.Context, from, dir string, options RestoreOptions) (BackupReport, error) {
 	if err := paths.Absolute(&from, &dir); err != nil {
 		return BackupReport{}, err
@@ -203,8 +203,8 @@ type Problem struct {
 // String returns the problem as one line.
 func (p Problem) String() string { return repair.Problem(p).String() }
 
-// Check reads the whole folder dir, of a Store that is not open or of a backup, which it does
-// not change, and says what is damaged. Damage is no error: an error says that it could not look.
+// Check reads a whole folder, of a Store that is not open or of a backup, and reports what is damaged.
+// It does not change the folder. Damage is not an error: an error means that Check could not read.
 func Check(ctx context.Context, dir string, options CheckOptions) (CheckReport, error) {
 	if err := paths.Absolute(&dir); err != nil {
 		return CheckReport{}, err
@@ -229,7 +229,7 @@ type RepairReport struct {
 	// GivenUp is what could not be saved: the first hundred of each kind, and a line that
 	// counts the others. If it is empty the new folder has everything.
 	GivenUp []Problem
-	// Renewed are the parts that were wrong and could be built again from the sessions.
+	// Renewed are the parts that were wrong and were built again from the sessions.
 	Renewed []string
 	// Halves is the number of sessions that were given up although a part of them could be
 	// read.
@@ -244,18 +244,17 @@ type RepairedDatabase struct {
 }
 
 // ErrManifest is returned by Repair if the list of the files in use, Pebble's MANIFEST, is lost.
-// Without it nobody knows which files hold sessions that were ended since, and saving those
-// would log people in again. It wraps ErrDamaged.
+// Without it, sessions that have ended cannot be told from others, and saving them would log people in
+// again. It wraps ErrDamaged.
 var ErrManifest = repair.ErrManifest
 
-// Repair saves what can be read of the folder dir, which it does not change and which no
-// Store may have open, into a new one, to, which must be absent or empty. At last it checks the
-// new one.
+// Repair saves what can be read of the folder dir into the new folder to. It does not change dir, which
+// no Store may have open. The folder to must be absent or empty. At the end Repair checks it.
 //
 // A session is saved with its value and its deadline, or not at all. Where something cannot be
 // read, Repair uses nothing older in its place: no session that was ended comes back, unless
-// the end itself stood in a damaged part of the log, which the report then says. An error
-// leaves a folder that no Open takes for a store.
+// the end itself was in a damaged part of the log; the report says so. After an error Open refuses the
+// new folder.
 func Repair(ctx context.Context, dir, to string, options RepairOptions) (RepairReport, error) {
 	if err := paths.Absolute(&dir, &to); err != nil {
 		return RepairReport{}, err

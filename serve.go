@@ -18,8 +18,8 @@ import (
 // Serve trusts the network as far as the listeners reach: give a listener that others can
 // connect to a Password.
 //
-// A listener may encrypt, as those of crypto/tls do. One that has a method TLS() TLS is
-// what CONFIG GET tells of it.
+// A listener may encrypt, as those of crypto/tls do. If it has a method TLS() TLS, CONFIG GET shows the
+// result.
 func (s *Store) Serve(listeners ...net.Listener) error {
 	if len(listeners) == 0 {
 		return errors.New("serve: no listener")
@@ -33,7 +33,7 @@ func (s *Store) Serve(listeners ...net.Listener) error {
 	for _, ln := range listeners {
 		go func() { results <- srv.Serve(ln) }()
 	}
-	var first error // the reason of the others
+	var first error // the other errors follow from it
 	for range listeners {
 		if err := <-results; first == nil {
 			first = err
@@ -43,13 +43,13 @@ func (s *Store) Serve(listeners ...net.Listener) error {
 	return first
 }
 
-// TLS is what CONFIG GET tells of a listener that encrypts, in the words of redis.conf.
+// TLS is what CONFIG GET shows of an encrypted listener, in the words of redis.conf.
 type TLS struct {
 	Port        int    // the TCP port
 	CertFile    string // the server's certificate
-	KeyFile     string // and its private key
-	CACertFile  string // certificates of those who may sign a client's certificate
-	CACertDir   string // or a folder of them
+	KeyFile     string // the private key of the server
+	CACertFile  string // certificates of the authorities that may sign a client's certificate
+	CACertDir   string // a folder of such certificates
 	AuthClients string // whether a client needs a certificate: yes, no or optional
 }
 
@@ -59,7 +59,7 @@ func closeAll(listeners []net.Listener) {
 	}
 }
 
-// startServing returns the server, which the first call makes, or nil after Shutdown.
+// startServing returns the server, or nil after Shutdown. The first call creates the server.
 func (s *Store) startServing(listeners []net.Listener) *server.Server {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,7 +101,7 @@ func (s *Store) stopServing() *server.Server {
 	return s.server
 }
 
-// settings returns what CONFIG GET tells clients.
+// settings returns the values of CONFIG GET.
 func (s *Store) settings(listeners []net.Listener) server.Settings {
 	settings := server.Settings{
 		Password:     s.options.Password,

@@ -67,7 +67,7 @@ var (
 )
 
 // Durability says how safe a change is before it is acknowledged: before a method returns,
-// or before a client has its reply. No mode loses an acknowledged change when the process
+// or before a client gets its reply. No mode loses an acknowledged change when the process
 // is killed; they differ in what a power cut can take back.
 type Durability storage.Durability
 
@@ -109,9 +109,9 @@ type Options struct {
 	// MaxDisk bounds the bytes the folder may take, backups in other folders aside: beyond
 	// it new sessions are refused, as on a full disk. Zero means all the disk has.
 	MaxDisk int64
-	// LogBytes bounds the log, in which every change stands until the tables have it: from 1 MiB
-	// to 8 GiB. So much is read again, at most, by Open after the process was killed. It counts
-	// when the Store is made; one that exists keeps what it has. Zero means twice
+	// LogBytes limits the log, from 1 MiB to 8 GiB. The log holds every change until the tables have
+	// it, and Open reads all of it after the process was killed. The size is chosen when the Store is
+	// created; an existing Store keeps its size. Zero means twice
 	// CacheBytes, from 32 to 128 MiB, and less on a disk, or with a MaxDisk, below 2 GiB.
 	LogBytes int64
 	// BackupDir is the folder of the copy that clients ask for with SAVE and BGSAVE. Empty
@@ -120,16 +120,14 @@ type Options struct {
 	// Clock judges deadlines. Nil means ttl.System. When it is set back, what has ended
 	// stays ended: see ttl.Forward.
 	Clock ttl.Clock
-	// Logger receives what an operator should know. It is never told a value, a password
-	// or a key. Nil means slog.Default.
+	// Logger receives what an operator should know. No value, password or key is ever logged. Nil means slog.Default.
 	Logger *slog.Logger
-	// LogLevel is the level that Logger's handler goes by, for clients that CONFIG SET loglevel.
-	// Nil refuses that.
+	// LogLevel is the level of Logger's handler, which CONFIG SET loglevel changes. Nil means that
+	// clients cannot change it.
 	LogLevel *slog.LevelVar
 	// OnFailure is called, once, when changes can no longer be written safely, with the error
 	// that every method returns from then on: see ErrFailed. It is called before any of them
-	// does, by whoever met the failure, and must not wait for the Store. Logger is told in any
-	// case. Nil does nothing.
+	// returns it, and must not wait for the Store. The failure is logged in any case. Nil does nothing.
 	OnFailure func(error)
 
 	// Password is what clients of Serve log in with. Empty asks for none.
@@ -158,9 +156,9 @@ type Options struct {
 	OutputLimits OutputLimits
 	// IdleTimeout is how long a client may be silent. Zero means forever.
 	IdleTimeout time.Duration
-	// TCPKeepAlive is how long a TCP client may be silent before the system asks whether it is still
-	// there, in whole seconds. It is asked three times, with a third of that between, before it is
-	// cut. Zero means 300 seconds, a negative value never.
+	// TCPKeepAlive is how long a TCP client may be silent before the system probes the connection, in
+	// whole seconds. After three probes without an answer, a third of that time apart, the system cuts
+	// it. Zero means 300 seconds; a negative value means never.
 	TCPKeepAlive time.Duration
 	// OnShutdown is called, once, when a client sends SHUTDOWN. It must not wait for the
 	// Store. Nil refuses the command.
@@ -211,7 +209,7 @@ type Store struct {
 	closed bool
 }
 
-// Open opens the folder dir, which it creates if need be. The caller closes the Store.
+// Open opens the folder dir, which it creates if necessary. The caller closes the Store.
 // The time it takes does not depend on how many sessions there are.
 func Open(dir string, options Options) (*Store, error) {
 	dir = cmp.Or(dir, ".")
@@ -281,18 +279,18 @@ func (s *Store) startSweeper() {
 	s.sweeper.Go(func() { sweeper.Run(ctx) })
 }
 
-// sweepWindow is how many index entries are put in the order of their records at a time: the
-// more, the fewer blocks are read twice. This many take a few MiB.
+// sweepWindow is how many index entries are sorted in the order of their records at a time. With more
+// entries fewer blocks are read twice. This many take a few MiB.
 const sweepWindow = 16 << 10
 
 func (s *Store) logSweepError(err error) {
 	if errors.Is(err, storage.ErrFull) || errors.Is(err, storage.ErrFailed) {
-		return // the engine says so itself
+		return // the engine logs it
 	}
 	s.options.Logger.Error("ended sessions could not be removed; they will be later", "err", err)
 }
 
-// logStep tells of a clock that somebody set.
+// logStep logs that the clock was set.
 func (s *Store) logStep(from, to ttl.Instant) {
 	if to < from {
 		s.options.Logger.Warn("the clock was set back; it stands still until all that has ended is removed, and then goes on from there",
@@ -329,20 +327,20 @@ func (s *Store) Close() error { return s.closeOnce() }
 
 func (s *Store) close() error {
 	if srv := s.stopServing(); srv != nil {
-		_ = srv.Close() // it has no error to tell
+		_ = srv.Close() // it returns no error
 	}
 	s.stopSweeper()
 	s.sweeper.Wait()
 	s.calls.Lock()
 	defer s.calls.Unlock()
 	s.closed = true
-	// What a reply has shown as ended goes, or the engine knows when that was: the next
-	// start may be at an earlier time.
+	// A session that a reply has shown as ended must stay ended, even if the clock is earlier at the
+	// next start. Sweep removes it, or the engine stores the clock high water.
 	if _, _, err := s.engine.Sweep(context.Background(), s.clock.Now(), lastSweep); err != nil {
 		s.logSweepError(err)
 	}
 	return s.engine.Close()
 }
 
-// lastSweep is how many index entries Close deals with at most.
+// lastSweep is how many index entries Close processes at most.
 const lastSweep = 512

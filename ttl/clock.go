@@ -32,7 +32,7 @@ func (systemClock) Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Manual is a Clock that moves only when told to, for tests. Create it with NewManual.
+// Manual is a Clock for tests. It moves only by Set and Advance. Create it with NewManual.
 type Manual struct {
 	mu    sync.Mutex
 	now   Instant
@@ -75,7 +75,7 @@ func (m *Manual) setLocked(now Instant) {
 func (m *Manual) Sleep(ctx context.Context, d time.Duration) error {
 	until := m.Now().Add(d)
 	if d%time.Millisecond > 0 {
-		until++ // never early
+		until++ // rounded up, so that Sleep never returns early
 	}
 	for {
 		m.mu.Lock()

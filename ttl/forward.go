@@ -6,44 +6,45 @@ import (
 	"time"
 )
 
-// Forward is a Clock that does not go back when the clock under it does, until it is let.
-// Create it with NewForward.
+// Forward is a Clock over another clock. When that one goes back, a Forward stands still until
+// Release lets it go back, too. Create it with NewForward.
 //
-// A session that a reply showed as ended must stay ended, also when the machine's clock is
-// set back to before its deadline. So the clock stands still at the highest instant it has
-// told, while the Sweeper removes every record that is due then. Only after that does the
-// Sweeper release it: what had ended is gone by then, time is right again, and nobody has
-// to remember a thing. It takes as long as the removal takes, most often milliseconds.
+// A session that a reply showed as ended must stay ended, even if the machine's clock is set back to
+// before its deadline. So a Forward stands still at the highest instant that it has returned, while
+// the Sweeper removes every record that is due at that instant. After that the Sweeper releases the
+// clock: what had ended is gone, and the time is right again. This takes as long as the removal, most
+// often milliseconds.
 //
-// Why no reply contradicts an earlier one: everybody judges a record by an instant that he
-// asked for while he held the record (see storage.Keyspace).
+// No reply contradicts an earlier one, because a transaction judges a record by an instant that it
+// asked for while it held the record (see storage.Keyspace):
 //
-//   - Between two releases the clock never goes back, in whatever order who asks it holds
-//     the record. Whoever comes later sees the record as dead, too.
-//   - At a release no record is left that is due at the highest instant, high, and none can
-//     come any more. Who asked for the time before it had reached high, and may store a
-//     record that is due at high, held its key before the last sweep began, and the sweep
-//     has waited for him (see storage.Engine). Everybody else was told high or later, and
-//     with that stores nothing that is due at high: Keyspace ends such a record at once.
-//   - Who was told high before the release and is still at work after it holds the keys of
-//     which he says anything. Who scans without holding them misses, at worst, a record
-//     that was created during his scan.
+//   - Between two releases the clock never goes back. If a transaction has seen a record as ended,
+//     every later holder of the record sees it as ended, too.
+//   - At a release no record is left that is due at the highest instant, high, and none can be added.
+//     A transaction that was given an instant before high may store a record that is due at high.
+//     But it held the key before the last sweep began, and the sweep has waited for it (see
+//     storage.Engine). Every other transaction was given high or a later instant, and Keyspace does
+//     not store a record that is due then.
+//   - A transaction that was given high before the release and is still running after it holds the
+//     keys that it replies about. A scan does not hold its keys. At worst it misses a record that was
+//     created during the scan.
 //
-// A clock that is set back by less than smallStep is not released: it stands still until
-// the other has caught up.
+// If the other clock is less than smallStep behind, a Forward is not released. It stands still until
+// the other clock has caught up.
 type Forward struct {
 	clock Clock
-	high  atomic.Int64 // Instant; the highest told since the last release
+	high  atomic.Int64 // Instant; the highest that was returned since the last Release
 }
 
-// smallStep is the least by which the clock under a Forward has to be behind to be a step
-// worth a word. Less than that it is behind after a leap second or a correction by NTP.
+// smallStep is how far the clock under a Forward must be behind to count as set back. A leap second
+// or a correction by NTP puts it behind by less.
 const smallStep = time.Second
 
-// NewForward returns a clock over another that begins no earlier than at seen.
-func NewForward(clock Clock, seen Instant) *Forward {
+// NewForward returns a clock over another one. It starts at highWater, or later if the other clock is
+// ahead of that.
+func NewForward(clock Clock, highWater Instant) *Forward {
 	f := &Forward{clock: clock}
-	f.high.Store(int64(seen))
+	f.high.Store(int64(highWater))
 	return f
 }
 
@@ -51,8 +52,8 @@ func NewForward(clock Clock, seen Instant) *Forward {
 // last Release if that is later. It allocates nothing and takes no lock.
 func (f *Forward) Now() Instant {
 	for {
-		// High is read first: if a Release comes between, nobody raises it to an instant
-		// from before.
+		// high is read first. If a Release comes in between, the swap fails and high is not
+		// raised to an instant from before the Release.
 		high := f.high.Load()
 		now := f.clock.Now()
 		if now <= Instant(high) {
@@ -68,11 +69,11 @@ func (f *Forward) Now() Instant {
 func (f *Forward) Wall() Instant { return f.clock.Now() }
 
 // Release lets the clock go back from one instant to an earlier one. It does nothing and
-// reports false if Now has passed from. The caller knows that nothing is stored any more
+// reports false if Now has passed from. The caller guarantees that no record is left
 // that is due at from.
 func (f *Forward) Release(from, to Instant) bool {
 	return to < from && f.high.CompareAndSwap(int64(from), int64(to))
 }
 
-// Sleep is the other clock's: it measures how much time passes, not what it is called.
+// Sleep sleeps on the other clock: a duration does not depend on where a clock stands.
 func (f *Forward) Sleep(ctx context.Context, d time.Duration) error { return f.clock.Sleep(ctx, d) }

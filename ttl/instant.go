@@ -1,8 +1,8 @@
 // Package ttl decides when a session ends.
 //
 // It holds the one comparison every read path uses (Instant.Due), the Clock that
-// everything else is handed instead of reading the wall clock, and the Sweeper that
-// gives back the space of what has ended. It knows nothing of keys, values or files.
+// everything else is given instead of reading the wall clock, and the Sweeper that
+// frees the space of ended records. It knows nothing of keys, values or files.
 package ttl
 
 import (
@@ -27,7 +27,7 @@ const (
 func Of(t time.Time) Instant { return Instant(t.UnixMilli()) }
 
 // Due reports whether a record with this deadline has ended at now: deadline <= now.
-// Every read path, the sweeper and the embedded API ask here and nowhere else.
+// Every read path, the sweeper and the embedded API call it; there is no other comparison.
 func (deadline Instant) Due(now Instant) bool {
 	return deadline != Never && deadline <= now
 }

@@ -9,13 +9,12 @@ import (
 // many index entries it dealt with and the deadline that comes due next (Never if none
 // is known), and must look at a record's true deadline again before it removes it.
 //
-// If n is below budget and next is not due, nothing is left that is due at now, and who
-// began to change a record before the call has finished. A now before that of the last
-// call says that time is about to go back.
+// If n is below budget and next is not due, no record is left that is due at now, and every change
+// that began before the call has finished. If now is earlier than in the last call, the clock is about
+// to go back.
 type SweepFunc func(ctx context.Context, now Instant, budget int) (n int, next Instant, err error)
 
-// Sweeper calls a SweepFunc in the background so that the space of ended records is
-// given back. No read depends on it having run: reads judge by the deadline itself. Only a
+// Sweeper calls a SweepFunc in the background to free the space of ended records. No read depends on it having run: reads judge by the deadline itself. Only a
 // Forward clock waits for it before it goes back.
 type Sweeper struct {
 	// Clock paces the sweeper. Nil means System. A *Forward is released by the sweeper, and
@@ -28,23 +27,23 @@ type Sweeper struct {
 	// MaxSleep is the longest pause, so a deadline that was shortened while the sweeper
 	// slept is noticed. Zero means 1s.
 	MaxSleep time.Duration
-	// Pause lies between batches while there is work, and leaves the disk to the
-	// foreground. Zero means 1ms.
+	// Pause is the pause between batches while there is work. It leaves the disk to commands.
+	// Zero means 1ms.
 	Pause time.Duration
-	// OnError is told of a failed batch; the sweeper then rests MaxSleep and goes on.
+	// OnError is called with the error of a failed batch. Then the sweeper sleeps for MaxSleep and
+	// goes on.
 	OnError func(error)
-	// OnStep is told, once for each step, that the wall clock stands at to, where it should
-	// stand at from: at an earlier instant, noticed within MaxSleep if Clock is a *Forward;
-	// or at one that is more than 2s later than the sweeper's pause explains. A machine
-	// that was suspended and a process that was stopped look like that, too, and what
-	// happens during a batch is not noticed. Nil is told nothing.
+	// OnStep is called once when the wall clock is at to and should be at from. An earlier to is
+	// noticed within MaxSleep if Clock is a *Forward. A later to is noticed if it is more than 2s
+	// later than the sweeper's pause explains, which also happens after the machine was suspended or
+	// the process was stopped. A step during a batch is not noticed. Nil does nothing.
 	OnStep func(from, to Instant)
 }
 
 // Run sweeps until ctx ends and then returns. Call it in a goroutine and wait for it.
 func (s Sweeper) Run(ctx context.Context) {
 	s.setDefaults()
-	steps := steps{clock: s.Clock, tell: s.OnStep}
+	steps := steps{clock: s.Clock, report: s.OnStep}
 	for {
 		now := s.Clock.Now()
 		steps.back(now)
@@ -82,9 +81,9 @@ func (s *Sweeper) setDefaults() {
 	}
 }
 
-// release lets a Forward that is behind go back. Nothing is left that is due at now. The
-// store hears of it first: after a crash, time must not begin at now again and end what was
-// stored since.
+// release lets a Forward go back if the wall clock is behind it. No record is left that is due at now.
+// It calls Sweep with the earlier instant first, so that the store lowers its clock high water:
+// otherwise the clock would start at now again after a crash, and end records that were stored since.
 func (s *Sweeper) release(ctx context.Context, now Instant) error {
 	f, ok := s.Clock.(*Forward)
 	if !ok {
@@ -114,34 +113,34 @@ func (s *Sweeper) rest(now Instant, n int, next Instant, err error) time.Duratio
 	}
 }
 
-// steps notices when somebody sets the clock.
+// steps notices when the wall clock is set.
 type steps struct {
-	clock Clock
-	tell  func(from, to Instant)
-	told  time.Duration // of how far the clock is behind
+	clock    Clock
+	report   func(from, to Instant)
+	reported time.Duration // how far the clock was behind at the last report
 }
 
-// back tells of the wall clock if it is behind now, and further than was told.
+// back reports the wall clock if it is behind now, and further behind than reported before.
 func (s *steps) back(now Instant) {
 	wall := s.wall()
 	behind := now.Sub(wall)
-	if behind < s.told+smallStep {
-		s.told = max(0, min(s.told, behind))
+	if behind < s.reported+smallStep {
+		s.reported = max(0, min(s.reported, behind))
 		return
 	}
-	s.told = behind
-	s.tell(now, wall)
+	s.reported = behind
+	s.report(now, wall)
 }
 
-// largeDelay is how late a pause may end on a busy machine.
+// largeDelay is how late a pause may end on a busy machine without a report.
 const largeDelay = 2 * time.Second
 
-// sleep sleeps for d and tells if the clock went further meanwhile.
+// sleep sleeps for d and makes a report if the clock went further than that.
 func (s *steps) sleep(ctx context.Context, d time.Duration) error {
 	due := s.wall().Add(d)
 	err := s.clock.Sleep(ctx, d)
 	if wall := s.wall(); err == nil && wall.Sub(due) > largeDelay {
-		s.tell(due, wall)
+		s.report(due, wall)
 	}
 	return err
 }

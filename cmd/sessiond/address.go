@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// address is one of those that --bind names, in the words of redis.conf:
+// address is an address of --bind, in the form of redis.conf:
 //
 //	127.0.0.1  ::1  [::1]   an address
 //	localhost               the address of a name, that of IPv4 if it has one
@@ -19,13 +19,13 @@ import (
 type address struct {
 	text     string // as typed
 	ip       netip.Addr
-	optional bool // what the machine lacks is left out
-	ownPort  bool // port stands in place of --port and --tls-port
+	optional bool // left out if the machine lacks it
+	ownPort  bool // port replaces --port and --tls-port
 	port     uint16
 }
 
-// resolveAddress looks a name up. Redis does not start with a name that is unknown, even an
-// optional one; nor do we.
+// resolveAddress looks up a name. As in Redis an unknown name is an error, even if the address is
+// optional.
 func resolveAddress(text string) (address, error) {
 	a := address{text: text}
 	host, optional := strings.CutPrefix(text, "-")
@@ -74,7 +74,7 @@ func (a address) network() string {
 	return "tcp6"
 }
 
-// overlaps reports whether two addresses take the same port of each other.
+// overlaps reports whether two addresses would use the same port.
 func (a address) overlaps(b address, port uint16) bool {
 	at := a.at(port).Port
 	return at != 0 && at == b.at(port).Port && a.ip.Is4() == b.ip.Is4() &&

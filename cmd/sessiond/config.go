@@ -48,10 +48,10 @@ type config struct {
 	idle, keepAlive      time.Duration // as in sessiond.Options
 	logLevel             slog.Level
 
-	notes []note // what to tell at the start
+	startMessages []startMessage
 }
 
-// flags is a config in the making: the values that need a look are kept as typed.
+// flags is a config before it was checked: some values are kept as typed.
 type flags struct {
 	config
 	set   *pflag.FlagSet
@@ -151,11 +151,12 @@ func parseConfig(args []string, getenv func(string) string) (config, error) {
 	return f.check()
 }
 
-// readEnvironment sets the flags that the command line did not.
+// readEnvironment sets the flags that the command line has not set.
 func (f *flags) readEnvironment(getenv func(string) string) error {
 	given := map[string]bool{}
 	f.set.Visit(func(flag *pflag.Flag) { given[flag.Name] = true })
-	// They are two names of one choice: either of them on the command line wins.
+	// These are two names of one option: if either of them is on the command line, both variables are
+	// ignored.
 	given["durability"] = given["durability"] || given["appendfsync"]
 	given["appendfsync"] = given["durability"]
 
@@ -179,7 +180,7 @@ func (f *flags) readEnvironment(getenv func(string) string) error {
 	return first
 }
 
-// invalid says what is wrong with the value of a flag or a variable.
+// invalid returns the error for a wrong value of a flag or a variable.
 func invalid(name string, err *pflag.InvalidValueError) error {
 	reason := "not a whole number"
 	switch err.GetFlag().Value.Type() {
@@ -199,7 +200,7 @@ func invalid(name string, err *pflag.InvalidValueError) error {
 	return usagef("%s %q: %s", name, err.GetValue(), reason)
 }
 
-// check turns what was typed into what it means.
+// check parses and checks the values that were typed.
 func (f *flags) check() (config, error) {
 	c := f.config
 	c.idle = time.Duration(f.typed.timeout) * time.Second
@@ -211,7 +212,7 @@ func (f *flags) check() (config, error) {
 	if err := checkSocketPath(c.unixSocket); err != nil {
 		return config{}, usagef("--unixsocket %s: %w", f.unixSocket, err)
 	}
-	c.notes = directiveNotes(f.set)
+	c.startMessages = directiveMessages(f.set)
 	var err error
 	if c.durability, err = f.parseDurability(); err != nil {
 		return config{}, err
@@ -262,7 +263,7 @@ func (f *flags) check() (config, error) {
 	return c, err
 }
 
-// parseDurability joins the two names of one choice.
+// parseDurability reads the durability mode, which two flags can set.
 func (f *flags) parseDurability() (sessiond.Durability, error) {
 	mode, err := sessiond.ParseDurability(f.typed.durability)
 	if err != nil {
@@ -288,7 +289,7 @@ func (f *flags) parseDurability() (sessiond.Durability, error) {
 	return alias, nil
 }
 
-// parseLevel takes Redis' names and those of slog.
+// parseLevel accepts Redis' names and those of slog.
 func parseLevel(name string) (slog.Level, error) {
 	switch strings.ToLower(name) {
 	case "debug":
@@ -314,8 +315,7 @@ func splitAddresses(values []string) []string {
 	return addresses
 }
 
-// splitLines takes several values in one, a line for each: a variable cannot be
-// repeated.
+// splitLines splits values at line ends, because a variable cannot be repeated like a flag.
 func splitLines(values []string) []string {
 	var lines []string
 	for line := range strings.SplitSeq(strings.Join(values, "\n"), "\n") {

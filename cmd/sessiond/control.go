@@ -16,17 +16,18 @@ import (
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// The tools reach a server through a Unix socket in its data folder: whoever may read the
-// data may ask for a copy of it. It speaks HTTP:
+// The tools reach a server through a Unix socket in its data folder: a user that may read the data may
+// ask for a copy of it. The socket speaks HTTP:
 //
-//	POST /backup?to=FOLDER   makes a backup and answers with lines of JSON, each a controlAnswer:
-//	                         how far it is, from time to time, and at last the report or the
-//	                         error; FOLDER is as the server sees it
+//	POST /backup?to=FOLDER   makes a backup. FOLDER is a path on the server. The answer is lines of
+//	                         JSON, each a controlAnswer: the progress, from time to time, and at the
+//	                         end the report or the error
 
 // controlSocket returns the path of the socket.
 func controlSocket(dir string) string { return filepath.Join(dir, "control.sock") }
 
-// controlGrace is how long a tool has to take a line, and the last one when sessiond stops.
+// controlGrace is how long a tool may take to read a line, and how long sessiond waits for that when it
+// stops.
 const controlGrace = time.Second
 
 // backupFunc makes a backup, as Store.Backup does.
@@ -39,8 +40,8 @@ type controlAnswer struct {
 	Error       string                 `json:",omitempty"`
 }
 
-// startControl answers tools until stop is called, which calls off what they asked for. A
-// server without the socket serves all the same.
+// startControl answers tools until stop is called. stop also cancels their requests. If the socket
+// cannot be made, the server serves its clients without it.
 func startControl(dir string, backup backupFunc, log *slog.Logger) (stop func()) {
 	ln, err := listenUnix(fromHere(controlSocket(dir)), 0o600)
 	if err != nil {
@@ -59,7 +60,7 @@ func startControl(dir string, backup backupFunc, log *slog.Logger) (stop func())
 		cancel()
 		ctx, done := context.WithTimeout(context.Background(), controlGrace)
 		defer done()
-		if srv.Shutdown(ctx) != nil { // somebody does not take the answer
+		if srv.Shutdown(ctx) != nil { // a tool does not read its answer
 			_ = srv.Close() // it closes all it can
 		}
 		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
@@ -72,13 +73,13 @@ func controlHandler(backup backupFunc) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /backup", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/x-ndjson")
-		answers, told := json.NewEncoder(w), ttl.Never // if they cannot be written the tool has gone
+		answers, sent := json.NewEncoder(w), ttl.Never // errors are ignored: the tool has gone then
 		sending := http.NewResponseController(w)
 		report, err := backup(r.Context(), r.FormValue("to"), sessiond.BackupOptions{
 			Progress: func(done, total int64) {
-				if now := ttl.System.Now(); now.Sub(told) >= redrawn {
-					told = now
-					// A tool that was stopped must not stop the backup.
+				if now := ttl.System.Now(); now.Sub(sent) >= redrawn {
+					sent = now
+					// A suspended tool must not stop the backup.
 					_ = sending.SetWriteDeadline(now.Add(controlGrace).Time())
 					_ = answers.Encode(controlAnswer{Done: done, Total: total})
 					_ = sending.Flush()
@@ -95,7 +96,7 @@ func controlHandler(backup backupFunc) http.Handler {
 	return mux
 }
 
-// errNoServer says that nobody answers on the control socket of a folder.
+// errNoServer means that no server answers on the control socket of a folder.
 var errNoServer = errors.New("no server")
 
 // askBackup asks the server of a data folder for a backup. The folder to is absolute.

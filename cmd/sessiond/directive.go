@@ -9,22 +9,21 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// directive is a directive of redis.conf, or several of one kind, that sessiond has no flag
-// of its own for. Each is a flag all the same, which --help leaves out: it may ask for what
-// sessiond does anyway.
+// directive is a directive of redis.conf, or several of one kind, that sessiond does not need. Each one
+// is accepted as a flag that --help leaves out, because it may ask for what sessiond does anyway.
 type directive struct {
 	names string // with spaces between
-	// so are the values that ask for what is so already: they are accepted, and a line at INFO
-	// tells what sessiond does. Nil means all values.
+	// so are the values that ask for what sessiond does anyway. They are accepted, and a line at INFO
+	// says what sessiond does. Nil means all values.
 	so   []string
 	does string // what sessiond does
-	// refusal is why all other values are refused, and what to do. A directive is refused if
-	// whoever gives it would rely on something that is not there. Without a refusal the values
-	// are accepted, and the line is a warning.
+	// refusal says why all other values are refused, and what to do. A value is refused if an operator
+	// who gives it relies on something that sessiond does not have. Without a refusal all values are
+	// accepted, and the line is a warning.
 	refusal string
 }
 
-// accepts returns the level of the line for a value, or why it is refused.
+// accepts returns the level of the line for a value, or the reason why the value is refused.
 func (d *directive) accepts(value string) (slog.Level, error) {
 	same := func(so string) bool { return strings.EqualFold(so, strings.TrimSpace(value)) }
 	switch {
@@ -36,8 +35,8 @@ func (d *directive) accepts(value string) (slog.Level, error) {
 	return slog.LevelWarn, nil
 }
 
-// note is something to tell at the start, in the log.
-type note struct {
+// startMessage is a line that is logged at the start.
+type startMessage struct {
 	level   slog.Level
 	message string
 	attrs   []any
@@ -56,7 +55,7 @@ func (*directiveFlag) Type() string { return "directive" }
 // String implements pflag.Value.
 func (*directiveFlag) String() string { return "" }
 
-// Set implements pflag.Value. Several words have spaces between.
+// Set implements pflag.Value. A value may have several words.
 func (d *directiveFlag) Set(value string) (err error) {
 	d.level, err = d.directive.accepts(value)
 	return err
@@ -72,8 +71,8 @@ func addDirectives(set *pflag.FlagSet) {
 	}
 }
 
-// directiveNotes tells what the directives that were given mean here.
-func directiveNotes(set *pflag.FlagSet) (notes []note) {
+// directiveMessages says what the directives that were given mean here.
+func directiveMessages(set *pflag.FlagSet) (messages []startMessage) {
 	set.VisitAll(func(flag *pflag.Flag) {
 		d, ok := flag.Value.(*directiveFlag)
 		if !ok || !flag.Changed {
@@ -83,14 +82,14 @@ func directiveNotes(set *pflag.FlagSet) (notes []note) {
 		if d.level > slog.LevelInfo {
 			message = "a directive of redis.conf is not followed"
 		}
-		notes = append(notes, note{d.level, message, []any{"directive", flag.Name, "sessiond", d.directive.does}})
+		messages = append(messages, startMessage{d.level, message, []any{"directive", flag.Name, "sessiond", d.directive.does}})
 	})
-	return notes
+	return messages
 }
 
-// joinWords makes one value of the words after a directive, or after a flag that takes a list
-// or a line of redis.conf: as in "--save 900 1 300 10" and "--bind 127.0.0.1 -::1". The next
-// word that begins with "--" ends them.
+// joinWords joins the words after a directive into one value, as in "--save 900 1 300 10", up to the
+// next word that begins with "--". It does the same for a flag that takes a list or a line of
+// redis.conf, as in "--bind 127.0.0.1 -::1".
 func joinWords(set *pflag.FlagSet, args []string) []string {
 	var joined []string
 	for len(args) > 0 && args[0] != "--" {
@@ -118,14 +117,14 @@ func joinWords(set *pflag.FlagSet, args []string) []string {
 		if len(words) > 0 || flag.Value.Type() == "directive" {
 			joined = append(joined, name+"="+joinLine(words))
 		} else {
-			joined = append(joined, name) // pflag says what is missing
+			joined = append(joined, name) // pflag reports the missing value
 		}
 		args = args[n:]
 	}
 	return append(joined, args...)
 }
 
-// joinLine writes several words as a line of redis.conf has them.
+// joinLine joins words into a line in the form of redis.conf.
 func joinLine(words []string) string {
 	if len(words) == 1 {
 		return words[0]

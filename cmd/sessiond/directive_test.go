@@ -39,7 +39,7 @@ func TestParseConfig_Directives(t *testing.T) {
 			continue
 		}
 		var lines []string
-		for _, n := range c.notes {
+		for _, n := range c.startMessages {
 			lines = append(lines, fmt.Sprintf("%v %s", n.level, n.attrs[1]))
 		}
 		if got := strings.Join(lines, ", "); got != tt.want {
@@ -58,7 +58,7 @@ func TestParseConfig_Words(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := fmt.Sprintf("%q %q %q %v %d", c.users, c.password, c.renames, c.wait, len(c.notes))
+	got := fmt.Sprintf("%q %q %q %v %d", c.users, c.password, c.renames, c.wait, len(c.startMessages))
 	if want := `["default off -@all" "ann on nopass"] "--save" ["FLUSHALL \"\""] true 0`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}

@@ -2,14 +2,13 @@ package main
 
 import "slices"
 
-// directives returns the directives of redis.conf, as Redis 7.0 has them, that are no flags of
-// sessiond's own.
+// directives returns the directives of Redis 7.0 that are not flags of sessiond.
 func directives() []directive {
 	return slices.Concat(storeDirectives(), memoryDirectives(), processDirectives(), networkDirectives(),
 		nodeDirectives(), insideDirectives())
 }
 
-// none is no value: whatever is given differs from what sessiond does.
+// none returns no values: sessiond does something else for any value.
 func none() []string { return []string{} }
 
 func storeDirectives() []directive {
@@ -129,7 +128,7 @@ func networkDirectives() []directive {
 	}
 }
 
-// nodeDirectives are those of more than one node.
+// nodeDirectives are the directives about several nodes.
 func nodeDirectives() []directive {
 	const (
 		alone       = "there is one node, without replicas"
@@ -165,7 +164,7 @@ func nodeDirectives() []directive {
 	}
 }
 
-// insideDirectives tune what is inside of Redis.
+// insideDirectives tune the internals of Redis.
 func insideDirectives() []directive {
 	return []directive{
 		{

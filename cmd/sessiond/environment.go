@@ -27,9 +27,9 @@ const variablePrefix = "SESSIOND_"
 // kubernetes is what Kubernetes sets for a Service whose name begins with sessiond.
 const kubernetes = `_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)$`
 
-// unknown warns of each variable that begins as those of the flags do and is none of them. It
-// is no error: it may be somebody else's.
-func (e environment) unknown() (notes []note) {
+// unknown returns a warning for each variable that has the prefix and stands for no flag. It is not an
+// error, because another program may use the variable.
+func (e environment) unknown() (messages []startMessage) {
 	set, others := newFlags().set, regexp.MustCompile(kubernetes)
 	known := map[string]bool{}
 	set.VisitAll(func(flag *pflag.Flag) { known[variable(flag.Name)] = true })
@@ -44,7 +44,7 @@ func (e environment) unknown() (notes []note) {
 		if near := nearest(flag, flagNames(set)); near != "" {
 			attrs = append(attrs, "did you mean", variable(near))
 		}
-		notes = append(notes, note{slog.LevelWarn, "a variable is ignored: there is no such flag", attrs})
+		messages = append(messages, startMessage{slog.LevelWarn, "a variable is ignored: there is no such flag", attrs})
 	}
-	return notes
+	return messages
 }

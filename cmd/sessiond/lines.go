@@ -10,27 +10,26 @@ import (
 )
 
 const (
-	// queuedBytes bounds the lines that wait for whoever reads them.
+	// queuedBytes limits the lines that wait for their reader.
 	queuedBytes = 1 << 20
-	// flushTime is how long the end of the process waits for the lines that are left.
+	// flushTime is how long the process waits at its end until the remaining lines are written.
 	flushTime = 500 * time.Millisecond
 )
 
-// lineQueue is a Writer that never waits: another goroutine writes the lines to the Writer
-// below, which may be a full pipe whose reader stands still. Lines that find no room in the
-// queue, or that cannot be written, are lost; a line says how many when lines can be written
-// again. It is safe for concurrent use.
+// lineQueue is a Writer that never blocks. Another goroutine writes the lines to the Writer below, which
+// may be a full pipe. Lines that do not fit into the queue, or that cannot be written, are lost. When
+// lines can be written again, a line says how many are missing. It is safe for concurrent use.
 type lineQueue struct {
 	to     io.Writer
-	failed func(error) // is told of each line that could not be written; may be nil
+	failed func(error) // called for each line that could not be written; may be nil
 
 	mu      sync.Mutex
 	lines   [][]byte
 	size    int           // bytes of lines
-	lost    int           // lines that came after these and found no room
-	written chan struct{} // is closed when all are written; nil if there is nothing to write
+	lost    int           // number of lines after these that did not fit
+	written chan struct{} // closed when all lines are written; nil if there are none
 
-	missed int // lines that are missing in what was written; writeAll's own
+	missed int // number of lost lines that were not reported yet; for writeAll only
 }
 
 // Write queues one line, of which it keeps a copy. It returns no error.
@@ -82,8 +81,8 @@ func (q *lineQueue) writeAll() {
 	}
 }
 
-// take returns the lines that wait, and how many were lost after them. If there are none, the
-// next Write starts another writeAll.
+// take returns the queued lines, and how many were lost after them. If it returns none, the next Write
+// starts another writeAll.
 func (q *lineQueue) take() (lines [][]byte, lost int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -105,8 +104,8 @@ func (q *lineQueue) write(line []byte) bool {
 	return err == nil
 }
 
-// reportMissed says how many lines are missing here, if any are. It returns false if that
-// could not be written.
+// reportMissed writes how many lines were lost, if any were. It returns false if that could not be
+// written.
 func (q *lineQueue) reportMissed() bool {
 	if q.missed == 0 {
 		return true

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// resolve returns the addresses to listen on. One that others can reach needs a password
-// or certificates, or anybody on the network could read and forge every session.
+// resolve returns the addresses to listen on. An address that other machines can reach needs a password
+// or certificates; otherwise anybody on the network could read and forge every session.
 func (c config) resolve() ([]address, error) {
 	open, err := c.loginOptional()
 	if err != nil {
@@ -87,8 +87,8 @@ func (c config) listen(addrs []address, certs *certificates, log *slog.Logger) (
 	return listeners, nil
 }
 
-// listenTCP listens on one port of every address, those apart which have their own. Beside an
-// error it returns the listeners it opened.
+// listenTCP listens on one port of every address, or on the address's own port if it has one. If it
+// returns an error it also returns the listeners that it has opened.
 func listenTCP(addrs []address, port uint16, flag string, log *slog.Logger) (listeners []net.Listener, err error) {
 	for _, addr := range addrs {
 		at := addr.at(port)
@@ -108,13 +108,13 @@ func listenTCP(addrs []address, port uint16, flag string, log *slog.Logger) (lis
 
 func closeAll(listeners []net.Listener) {
 	for _, ln := range listeners {
-		_ = ln.Close() // nobody was served yet
+		_ = ln.Close() // it has served no client
 	}
 }
 
-// mayLack reports whether Redis, too, goes on without the address: an optional one that no
-// interface has, and any of a protocol that the machine does not speak, as ::1 without IPv6.
-// A port that is in use is no such case.
+// mayLack reports whether the server may start without the address, as Redis does: without an optional
+// one that no interface has, and without one of a protocol that the machine does not support, such as
+// ::1 without IPv6. A port that is in use is an error.
 func mayLack(err error, optional bool) bool {
 	if optional && errors.Is(err, syscall.EADDRNOTAVAIL) {
 		return true
@@ -146,8 +146,8 @@ func listenError(addr address, at *net.TCPAddr, flag string, err error) error {
 	return fmt.Errorf("listen on %s: %w", at, withoutAddress(err))
 }
 
-// withoutAddress returns the reason in an error of package net, for messages that have the
-// address already.
+// withoutAddress returns the reason in an error of package net, for messages that contain the address
+// already.
 func withoutAddress(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {
@@ -174,14 +174,14 @@ func listenUnix(path string, perm fs.FileMode) (net.Listener, error) {
 		err = os.Chmod(path, perm)
 	}
 	if err != nil {
-		_ = ln.Close() // nobody was served yet
+		_ = ln.Close() // it has served no client
 		return nil, err
 	}
 	return ln, nil
 }
 
-// removeStaleSocket removes the socket file that a killed server left behind, and nothing
-// else: no other file, and no socket that answers.
+// removeStaleSocket removes a socket file that a killed server has left behind. It removes no other file,
+// and no socket that a process listens on.
 func removeStaleSocket(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -196,7 +196,7 @@ func removeStaleSocket(path string) error {
 	}
 	conn, err := net.DialTimeout("unix", path, time.Second)
 	if err == nil {
-		_ = conn.Close() // it was only to see whether somebody answers
+		_ = conn.Close() // it has shown that a process listens
 		return errors.New("another program answers there: stop it, or choose another path")
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {

@@ -6,9 +6,9 @@ import (
 	"syscall"
 )
 
-// socketConfig makes Unix sockets that never permit more than perm, whatever the umask: who
-// connects before the permission is set would be served later. Linux gives the file the mode
-// of the socket.
+// socketConfig makes Unix sockets that never have more permissions than perm, with any umask. Otherwise
+// a client could connect before the permission is set, and would be served later. Linux gives the file
+// the mode of the socket.
 func socketConfig(perm fs.FileMode) *net.ListenConfig {
 	return &net.ListenConfig{Control: func(_, _ string, conn syscall.RawConn) error {
 		var err error

@@ -7,6 +7,6 @@ import (
 	"net"
 )
 
-// socketConfig makes Unix sockets that have what the umask leaves, until their permission is
-// set: these systems have no way to say it before.
+// socketConfig makes Unix sockets. These systems cannot set a permission in advance, so until it is set
+// the umask decides.
 func socketConfig(fs.FileMode) *net.ListenConfig { return &net.ListenConfig{} }

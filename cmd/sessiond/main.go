@@ -30,7 +30,7 @@ const (
 )
 
 func main() {
-	// What nobody reads any more is a failed write and not the end.
+	// A write to a closed pipe is an error, and does not end the process.
 	signal.Ignore(syscall.SIGPIPE)
 	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
@@ -43,7 +43,7 @@ func run(args []string, env environment, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	// Joined errors stand on lines of their own; the report is one line.
+	// Joined errors are on separate lines; the report is one line.
 	report := strings.ReplaceAll(err.Error(), "\n", "; ")
 	_, _ = fmt.Fprintf(log, "sessiond: %s\n", report) // a lineQueue returns no error
 	var wrongUsage usageError
@@ -60,8 +60,8 @@ func run(args []string, env environment, stdout, stderr io.Writer) int {
 	return exitFailed
 }
 
-// dispatch runs what the first word names, or the server. What is told of the server goes to
-// log, which nobody waits for.
+// dispatch runs the tool that the first word names, or the server. The server logs to log, which never
+// blocks.
 func dispatch(args []string, env environment, stdout, stderr io.Writer, log *lineQueue) error {
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
 		return runServer(args, env, stdout, log)
@@ -92,7 +92,7 @@ func runServer(args []string, env environment, stdout io.Writer, log *lineQueue)
 	case c.version:
 		return printVersion(closedPipe{stdout})
 	}
-	c.notes = append(c.notes, env.unknown()...)
+	c.startMessages = append(c.startMessages, env.unknown()...)
 	return serve(c, stdout, log)
 }
 
@@ -106,9 +106,8 @@ func printVersion(w io.Writer) error {
 	return err
 }
 
-// closedPipe is the standard output of what ends by itself. Who closes the pipe behind it, as
-// head does, has read enough: the tool does its work all the same, and its exit code says how it
-// went.
+// closedPipe is the standard output of a tool. If its reader closes the pipe, as head does, the tool
+// still finishes its work and reports the result in its exit code.
 type closedPipe struct{ io.Writer }
 
 func (w closedPipe) Write(p []byte) (int, error) {
@@ -119,7 +118,7 @@ func (w closedPipe) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// usageError says that the command was called wrongly.
+// usageError is an error in the command line or the environment.
 type usageError struct{ error }
 
 func usagef(format string, args ...any) error {

@@ -17,17 +17,16 @@ const (
 	workMemory = 512 << 20
 	// trimPause is how long sessiond must be quiet before memory is given back.
 	trimPause = 2 * time.Second
-	// trimWorth is how much must have been used meanwhile to make that worth the work.
+	// trimWorth is how much memory must have been used since then.
 	trimWorth = 64 << 20
-	// goroutineBytes is about what ends with the goroutine of an idle connection.
+	// goroutineBytes is an estimate of what the goroutine of an idle connection takes.
 	goroutineBytes = 10 << 10
-	// trimRounds is how often memory is given back after a burst: some of it, in buffers and
-	// in the store, becomes free only a while later.
+	// trimRounds is how often memory is given back after a burst, because some buffers become free
+	// only later.
 	trimRounds = 6
 )
 
-// limitMemory makes the garbage collector keep to what was asked for, as far as it can:
-// the limit is soft. GOMEMLIMIT wins.
+// limitMemory sets the soft memory limit of the garbage collector, unless GOMEMLIMIT sets it.
 func limitMemory(cacheBytes int64) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(cacheBytes + workMemory)
@@ -46,12 +45,11 @@ func keepMemory(cacheBytes int64) (stop func()) {
 	}
 }
 
-// trimMemory gives memory back to the system when a burst is over, until ctx ends. By
-// itself Go does that only minutes later. A burst is what was allocated, what came to be held,
-// for the stacks of many connections are not among what is allocated, or what many connections
-// held that have ended.
+// trimMemory gives memory back to the system after a burst, until ctx ends. Go itself does that only
+// minutes later. A burst is a period in which much was allocated, or much more is held (the stacks of
+// many connections are not part of what is allocated), or many connections have ended.
 func trimMemory(ctx context.Context) {
-	var last goMemory // allocated before memory was last given back, and held after it
+	var last goMemory // allocated before, and held after, memory was last given back
 	seen, rounds, most := uint64(0), 0, uint64(0)
 	for ttl.System.Sleep(ctx, trimPause) == nil {
 		now := readMemory()
@@ -63,7 +61,7 @@ func trimMemory(ctx context.Context) {
 		if rounds > 0 && now.cycles == seen {
 			rounds--
 			debug.FreeOSMemory()
-			last.allocated = now.allocated // what is allocated meanwhile comes next
+			last.allocated = now.allocated // what is allocated from here on counts for the next burst
 			now = readMemory()
 			last.held = now.held
 		}
@@ -71,11 +69,11 @@ func trimMemory(ctx context.Context) {
 	}
 }
 
-// goMemory is what Go tells of the memory it manages.
+// goMemory holds the figures of the Go runtime.
 type goMemory struct {
 	cycles     uint64 // of the garbage collector
-	allocated  uint64 // bytes, ever
-	held       uint64 // bytes that are not given back to the system
+	allocated  uint64 // bytes since the start
+	held       uint64 // bytes taken from the system and not given back
 	goroutines uint64
 }
 

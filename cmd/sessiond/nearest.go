@@ -8,9 +8,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// nearest returns the word that was most likely meant, "" if none is near: about one letter in
-// three may be wrong, missing, too many or in its neighbour's place. The beginning of one word
-// alone is near, too.
+// nearest returns the word that was most likely meant, or "" if none is near. About one letter in three
+// may be wrong, missing, superfluous or swapped. The beginning of exactly one word is near, too.
 func nearest(typed string, words []string) string {
 	typed = strings.ToLower(typed)
 	best, least := "", min(len(typed)/3, 3)+1
@@ -29,8 +28,8 @@ func nearest(typed string, words []string) string {
 	return best
 }
 
-// distance returns how many letters must be put in, taken out, replaced or swapped with their
-// neighbour to make b of a: the optimal string alignment distance.
+// distance returns the optimal string alignment distance of a and b: how many letters must be inserted,
+// deleted, replaced or swapped with a neighbour to turn a into b.
 func distance(a, b string) int {
 	rows := make([][]int, len(a)+1) // rows[i][j] is the distance of a[:i] and b[:j]
 	for i := range rows {
@@ -61,7 +60,7 @@ func flagNames(set *pflag.FlagSet) (names []string) {
 	return names
 }
 
-// flagError says what is wrong with a command line that the flags did not take.
+// flagError returns the error for a command line that pflag has refused.
 func flagError(set *pflag.FlagSet, err error) error {
 	var value *pflag.InvalidValueError
 	if errors.As(err, &value) {
@@ -80,7 +79,7 @@ func flagError(set *pflag.FlagSet, err error) error {
 	return usageError{err}
 }
 
-// unexpected says what is wrong with a word that is neither a flag nor the value of one.
+// unexpected returns the error for a word that is neither a flag nor the value of one.
 func unexpected(word string) error {
 	names := []string{"help", "version"}
 	for _, t := range tools() {

@@ -12,17 +12,17 @@ import (
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// How often to try again: a folder comes free at a known moment that users wait for, and
-// room on a disk some time.
+// The pauses between attempts to open. Users wait for a locked folder, so the next attempt comes soon;
+// room on a full disk may take long.
 const (
 	lockPause = 20 * time.Millisecond
 	roomPause = time.Second
 )
 
-// open opens the store. Until there is room for that on the disk, and with --wait until
-// nobody else has the folder, it waits: ending would make whoever started sessiond start
-// it again and again. A signal ends the wait, with no store and no error, and leaves an
-// Open that is under way to the end of the process: it has promised nothing to anybody.
+// open opens the store. It waits until the disk has room for that, and with --wait until no other
+// process has the folder: if sessiond ended instead, its supervisor would start it again and again. A
+// signal ends the wait, with no store and no error. An Open that is under way then ends with the
+// process, which is safe because it has acknowledged nothing.
 func (c config) open(options sessiond.Options, signals <-chan os.Signal, log *slog.Logger) (*sessiond.Store, error) {
 	type outcome struct {
 		store *sessiond.Store
@@ -44,7 +44,7 @@ func (c config) open(options sessiond.Options, signals <-chan os.Signal, log *sl
 	}
 }
 
-// keepOpening opens the store as soon as it can, and says once what it waits for.
+// keepOpening opens the store as soon as it can, and logs once what it waits for.
 func (c config) keepOpening(ctx context.Context, options sessiond.Options, log *slog.Logger) (*sessiond.Store, error) {
 	said := ""
 	for {

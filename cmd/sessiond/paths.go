@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 )
 
-// fromHere returns the path of a socket below the working folder as seen from there, and any
-// other as it is: it may have about a hundred bytes.
+// fromHere returns the path of a socket relative to the working folder if it is below it, because a
+// socket's path may have only about a hundred bytes. It returns any other path unchanged.
 func fromHere(path string) string {
 	here, err := os.Getwd()
 	if err != nil {

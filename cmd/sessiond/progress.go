@@ -11,12 +11,12 @@ import (
 // progress draws a bar for each stage of a tool on a terminal, and nothing elsewhere.
 type progress struct {
 	terminal io.Writer // nil if there is none
-	stages   []string  // that have not begun
+	stages   []string  // the stages that have not begun
 	bar      *progressbar.ProgressBar
 	done     int64
 }
 
-// redrawn is how often a bar is drawn at most.
+// redrawn is the least time between two drawings of a bar.
 const redrawn = 100 * time.Millisecond
 
 func newProgress(w io.Writer, stages ...string) *progress {
@@ -30,7 +30,7 @@ func newProgress(w io.Writer, stages ...string) *progress {
 	return p
 }
 
-// show draws how far the stage is. The next one has begun when done is less than before.
+// show draws the progress of the stage. If done is less than before, the next stage has begun.
 func (p *progress) show(done, total int64) {
 	if p.terminal == nil {
 		return
@@ -50,10 +50,10 @@ func (p *progress) show(done, total int64) {
 	if p.done = done; p.bar == nil {
 		return
 	}
-	_ = p.bar.Set64(done) // a bar that cannot be drawn is no reason to stop
+	_ = p.bar.Set64(done) // the work goes on if the bar cannot be drawn
 }
 
-// clear takes the bar off the terminal.
+// clear removes the bar from the terminal.
 func (p *progress) clear() {
 	if p.bar != nil {
 		_ = p.bar.Finish() // as above

@@ -19,8 +19,8 @@ import (
 	"github.com/sessiond/sessiond/internal/paths"
 )
 
-// drainTime is how long clients have to take their last replies when sessiond stops: half of
-// what docker grants, so that the store is closed before it kills.
+// drainTime is how long clients may take to read their last replies when sessiond stops. It is half of
+// the time that docker grants, so that the store is closed before docker kills the process.
 const drainTime = 5 * time.Second
 
 // serve opens the store, then the ports, and serves until a signal or SHUTDOWN.
@@ -81,7 +81,7 @@ func serve(c config, stdout io.Writer, lines *lineQueue) (err error) {
 	return nil
 }
 
-// options returns what the flags say of the store and of its clients.
+// options returns the options that the flags ask for.
 func (c config) options() sessiond.Options {
 	return sessiond.Options{
 		Durability:     c.durability,
@@ -103,26 +103,25 @@ func (c config) options() sessiond.Options {
 	}
 }
 
-// endAtOnce ends the process because changes can no longer be written safely, which the log
-// says. To close anything first may take a broken disk long.
+// endAtOnce ends the process because changes can no longer be written safely, which was logged. It
+// closes nothing, because that may take long on a broken disk.
 func endAtOnce(lines *lineQueue) {
 	lines.flush()
 	os.Exit(exitStoreFailed)
 }
 
-// newLog returns a log to w, which begins with what is to be told of the command line, and the
-// level it goes by from now on.
+// newLog returns a log to w and its level. It first logs the messages about the command line.
 func (c config) newLog(w io.Writer) (*slog.Logger, *slog.LevelVar) {
 	level := new(slog.LevelVar)
 	level.Set(c.logLevel)
 	log := slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
-	for _, n := range c.notes {
+	for _, n := range c.startMessages {
 		log.Log(context.Background(), n.level, n.message, n.attrs...)
 	}
 	return log, level
 }
 
-// onHangup calls fn at each SIGHUP, until the function it returns has returned.
+// onHangup calls fn at each SIGHUP until stop has returned.
 func onHangup(fn func()) (stop func()) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGHUP)
@@ -139,7 +138,7 @@ func onHangup(fn func()) (stop func()) {
 	}
 }
 
-// stop lets the clients finish, for drainTime or until the next signal.
+// stop stops serving. It waits for the clients for drainTime or until the next signal.
 func stop(store *sessiond.Store, signals <-chan os.Signal, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
@@ -155,8 +154,8 @@ func stop(store *sessiond.Store, signals <-chan os.Signal, log *slog.Logger) {
 	}
 }
 
-// readyLine returns the one line of standard output. That it is a new store tells who started
-// sessiond from another working folder why everybody is logged out.
+// readyLine returns the only line of standard output. It says whether the store is new: if sessiond was
+// started in another working folder by mistake, this explains why everybody is logged out.
 func readyLine(listeners []net.Listener, found sessiond.Found, durability sessiond.Durability) string {
 	holds := plural(found.Sessions, "session")
 	if found.New {

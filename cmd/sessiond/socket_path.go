@@ -13,8 +13,8 @@ import (
 // macOS and the BSDs. One more is for the zero behind it.
 const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
-// socketPath returns a path that means the same file to package net, to which @name is no
-// file but a name that Linux keeps in memory.
+// socketPath returns a path that means a file to package net, which would read @name as an abstract
+// name of Linux.
 func socketPath(path string) string {
 	if strings.HasPrefix(path, "@") {
 		return "./" + path
@@ -22,7 +22,7 @@ func socketPath(path string) string {
 	return path
 }
 
-// checkSocketPath refuses a path of which the system would say "invalid argument".
+// checkSocketPath refuses a path for which the system would return "invalid argument".
 func checkSocketPath(path string) error {
 	if len(path) <= maxSocketPath {
 		return nil
@@ -31,7 +31,7 @@ func checkSocketPath(path string) error {
 		"choose a shorter one, or a relative one", len(path), maxSocketPath)
 }
 
-// socketError says what to do about a path where the system makes no socket.
+// socketError adds advice to the error for a path where the system cannot make a socket.
 func socketError(path string, err error) error {
 	folder := filepath.Dir(path)
 	switch {

@@ -21,9 +21,9 @@ func (c *tlsConfig) addFlags(set *pflag.FlagSet) {
 		"`who` needs a client certificate: yes, no or optional (default yes with a CA, otherwise no)")
 }
 
-// checkTLS completes what the flags say. Redis asks clients for a certificate unless
-// told otherwise, and does not start without a CA to check it with; so do we when a CA is
-// given. Without one, certificates cannot have been meant.
+// checkTLS checks the TLS flags and fills in defaults. By default Redis requires a certificate of
+// clients, and does not start without a CA to check it. Here a CA makes certificates required by
+// default; without a CA they are off.
 func (f *flags) checkTLS() (tlsConfig, error) {
 	c := f.config.tls
 	c.enabled = c.port != 0
@@ -54,7 +54,7 @@ func (f *flags) checkTLS() (tlsConfig, error) {
 	return c, nil
 }
 
-// refuseIdleTLS refuses flags without effect: whoever gives them believes in encryption.
+// refuseIdleTLS refuses TLS flags without a TLS port, because the operator expects encryption.
 func (f *flags) refuseIdleTLS() error {
 	for _, name := range []string{
 		"tls-cert-file", "tls-key-file", "tls-ca-cert-file", "tls-ca-cert-dir", "tls-auth-clients",
@@ -72,6 +72,5 @@ func (c config) plain() bool { return c.port != 0 }
 // tcp reports whether there is a port at all.
 func (c config) tcp() bool { return c.plain() || c.tls.enabled }
 
-// needsCertificate reports whether nobody gets as far as a command without a certificate,
-// the Unix socket apart.
+// needsCertificate reports whether every client needs a certificate, except those of the Unix socket.
 func (c config) needsCertificate() bool { return !c.plain() && c.tls.auth == "yes" }

@@ -15,7 +15,7 @@ import (
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// certificateFiles are the paths of PEM files; those of the CA may be empty.
+// certificateFiles are the paths of PEM files. Those of the CA may be empty.
 type certificateFiles struct {
 	certificate, key string
 	ca               string
@@ -47,10 +47,10 @@ func loadCertificates(c tlsConfig, log *slog.Logger) (*certificates, error) {
 	return certs, nil
 }
 
-// load reads the files, all of them or, if it returns an error, none.
+// load reads the files. If it returns an error nothing changes.
 //
-// Each reading makes a tls.Config of its own, and with it keys of its own for session
-// tickets: nobody resumes a session that an earlier CA let in.
+// Each load creates a new tls.Config with new keys for session tickets, so that a client cannot resume a
+// session that an earlier CA has allowed.
 func (c *certificates) load() error {
 	pair, err := c.files.pair()
 	if err != nil {
@@ -72,9 +72,8 @@ func (c *certificates) load() error {
 // config returns what new connections use.
 func (c *certificates) config() *tls.Config { return c.now.Load() }
 
-// reload reads the files again. Connections stay as they are; new ones get the new
-// certificate, or the old one if there is anything wrong with the new. A nil c has no files:
-// then SIGHUP means nothing, as in Redis.
+// reload reads the files again. Connections stay as they are. New ones get the new certificate, or the
+// old one if the new one is wrong. A nil c has no files, and reload does nothing, as SIGHUP in Redis.
 func (c *certificates) reload(log *slog.Logger) {
 	if c == nil {
 		log.Info("SIGHUP: there are no certificates to read again")
@@ -90,7 +89,7 @@ func (c *certificates) reload(log *slog.Logger) {
 
 func (c *certificates) leaf() *x509.Certificate { return c.config().Certificates[0].Leaf }
 
-// warn logs what clients will find wrong with the server's certificate.
+// warn logs why clients may refuse the server's certificate.
 func (c *certificates) warn(log *slog.Logger) {
 	now := ttl.System.Now().Time()
 	leaf := c.leaf()
@@ -122,7 +121,7 @@ func (f certificateFiles) pair() (tls.Certificate, error) {
 	return pair, nil
 }
 
-// cas returns the certificates that a client's must lead to; nil if none are given.
+// cas returns the CA certificates that client certificates are checked with, or nil if none are given.
 func (f certificateFiles) cas() (*x509.CertPool, error) {
 	if f.ca == "" && f.caDir == "" {
 		return nil, nil
@@ -151,9 +150,8 @@ func addAll(pool *x509.CertPool, list []*x509.Certificate) {
 	}
 }
 
-// readFolder returns the certificates in the files of a folder, whatever their names: it
-// need not have been hashed as OpenSSL wants it. Files without certificates, such as
-// revocation lists, are passed over.
+// readFolder returns the certificates in the files of a folder. The files may have any names, not only
+// the hashes that OpenSSL needs. Files without certificates, such as revocation lists, are skipped.
 func readFolder(dir string) ([]*x509.Certificate, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -205,7 +203,7 @@ func parseCertificates(text []byte) (list []*x509.Certificate, err error) {
 	return list, nil
 }
 
-// fileError names the flag and the path, which is in some errors already.
+// fileError adds the flag to an error, and the path unless the error has it already.
 func fileError(flag, path string, err error) error {
 	var op *fs.PathError
 	if errors.As(err, &op) && op.Path == path {

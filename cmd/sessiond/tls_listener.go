@@ -9,13 +9,13 @@ import (
 	"github.com/sessiond/sessiond"
 )
 
-// handshakeSize is how many bytes a client may send before it is let in. A long chain of
-// certificates takes a fourth of it. TLS itself would keep ten times as much for each
-// stranger.
+// handshakeSize is how many bytes a client may send before the handshake is complete. A long chain of
+// certificates takes a fourth of it. TLS itself would buffer ten times as much for each client that has
+// not logged in.
 const handshakeSize = 32 << 10
 
-// tlsListener encrypts the connections of another listener. Accept does not wait for the
-// handshake: the server asks for it, in the goroutine of the connection.
+// tlsListener encrypts the connections of another listener. Accept does not wait for the handshake: the
+// server starts it in the goroutine of the connection.
 type tlsListener struct {
 	net.Listener
 	certificates *certificates
@@ -33,7 +33,7 @@ func newTLSListener(ln net.Listener, c tlsConfig, certs *certificates) *tlsListe
 	}}
 }
 
-// TLS tells CONFIG GET about the listener.
+// TLS returns what CONFIG GET shows of the listener.
 func (l *tlsListener) TLS() sessiond.TLS { return l.settings }
 
 func (l *tlsListener) Accept() (net.Conn, error) {
@@ -45,8 +45,8 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 	return &tlsConn{tls.Server(below, l.certificates.config()), below}, nil
 }
 
-// tlsConn is an encrypted connection. HandshakeContext must return before anything else
-// is done with it, but for closing it and setting deadlines.
+// tlsConn is an encrypted connection. Until HandshakeContext has returned, only Close and the methods
+// that set deadlines may be called.
 type tlsConn struct {
 	*tls.Conn
 	below *boundedConn
@@ -58,8 +58,7 @@ func (c *tlsConn) HandshakeContext(ctx context.Context) error {
 	return err
 }
 
-// boundedConn is a connection that yields a number of bytes and then an error, while
-// bounded is true.
+// boundedConn is a connection whose Read fails after a number of bytes, while bounded is true.
 type boundedConn struct {
 	net.Conn
 	left    int

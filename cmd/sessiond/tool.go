@@ -11,7 +11,7 @@ import (
 	"github.com/sessiond/sessiond/internal/paths"
 )
 
-// tool is a subcommand: sessiond NAME [flags]. Without one, sessiond serves.
+// tool is a subcommand: sessiond NAME [flags]. Without a subcommand sessiond serves.
 type tool struct {
 	name    string
 	summary string
@@ -27,7 +27,7 @@ func tools() []tool {
 	}
 }
 
-// findTool returns the tool of a name, nil if there is none.
+// findTool returns the tool with a name, or nil if there is none.
 func findTool(name string) *tool {
 	for _, t := range tools() {
 		if t.name == name {
@@ -51,7 +51,7 @@ func (t *tool) call(args []string, getenv func(string) string, stdout, stderr io
 	c := &toolCall{args: args, getenv: getenv, stdout: stdout, stderr: stderr}
 	c.set = pflag.NewFlagSet(t.name, pflag.ContinueOnError)
 	c.set.SortFlags = false
-	c.set.Usage = func() {} // below
+	c.set.Usage = func() {} // call prints the usage
 	c.set.BoolP("help", "h", false, "print this text and exit")
 	err := t.run(c)
 	if errors.Is(err, errHelp) {
@@ -61,7 +61,7 @@ func (t *tool) call(args []string, getenv func(string) string, stdout, stderr io
 	return err
 }
 
-// errHelp ends a tool that was asked for its usage.
+// errHelp ends a tool that was called with --help.
 var errHelp = errors.New("help wanted")
 
 // parse reads the command line. The data folder may come from the environment, as it does

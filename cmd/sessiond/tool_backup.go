@@ -40,7 +40,8 @@ func runBackup(c *toolCall) error {
 	return err
 }
 
-// backUp asks the server that has the folder open, or opens it itself if there is none.
+// backUp asks the server that has the folder open for a backup, or opens the folder itself if there is
+// no server.
 func (c *toolCall) backUp(ctx context.Context, dir, to string, options sessiond.BackupOptions) (sessiond.BackupReport, error) {
 	report, err := askBackup(ctx, dir, to, options)
 	if !errors.Is(err, errNoServer) {
@@ -54,7 +55,7 @@ func (c *toolCall) backUp(ctx context.Context, dir, to string, options sessiond.
 	return report, closedErr
 }
 
-// instantText returns the instant of a backup for people.
+// instantText returns the instant of a backup in readable form.
 func instantText(made ttl.Instant) string {
 	return made.Time().Format("2006-01-02 15:04:05.000 UTC")
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// damagedError says that a tool did its work and found damage.
+// damagedError means that a tool has done its work and found damage.
 type damagedError struct{ error }
 
 func (e damagedError) Unwrap() error { return e.error }
@@ -53,7 +53,7 @@ func runCheck(c *toolCall) error {
 	return err
 }
 
-// untilSignal returns a context that ends when the process is told to stop.
+// untilSignal returns a context that ends when the process gets a signal to stop.
 func untilSignal() (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 }

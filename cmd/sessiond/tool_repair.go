@@ -32,7 +32,7 @@ func runRepair(c *toolCall) error {
 	return printRepair(c.stdout, *to, report)
 }
 
-// printRepair prints what was given up, what was made anew and what was saved.
+// printRepair prints what was given up, what was rebuilt and what was saved.
 func printRepair(w io.Writer, to string, report sessiond.RepairReport) error {
 	if err := printProblems(w, report.GivenUp); err != nil {
 		return err

@@ -2,10 +2,10 @@ package acl
 
 import "strings"
 
-// Denial is why something is refused. A larger one is closer to a permission.
+// Denial is the reason why something is refused. A larger value is closer to a permission.
 type Denial int
 
-// Why something is refused.
+// The reasons of a refusal.
 const (
 	Allowed Denial = iota
 	DeniedCommand
@@ -14,14 +14,14 @@ const (
 	Denials // how many values there are
 )
 
-// Reason is the word of ACL LOG.
+// Reason returns the word that ACL LOG uses.
 func (d Denial) Reason() string {
 	return [...]string{"", "command", "key", "auth"}[d]
 }
 
-// Check reports whether a user with these rules may run a command line, and if it is denied
-// a key, which argument that is. If several selectors deny it, Check returns the denial that
-// came closest to a permission, as Redis does. It allocates nothing: see BenchmarkCheck.
+// Check reports whether a user with these rules may run a command line. If a key is denied it also
+// returns the index of that argument. If several selectors deny the line, Check returns the denial
+// that is closest to a permission, as Redis does. It allocates nothing: see BenchmarkCheck.
 func (r *Rules) Check(cmd *Command, args [][]byte) (Denial, int) {
 	worst, at := DeniedCommand, 0
 	for i := range r.selectors {
@@ -68,8 +68,8 @@ func (s *Selector) permitsFirstArg(cmd *Command, args [][]byte) bool {
 	return false
 }
 
-// deniedKey returns the first argument that is a key without the permission it needs, 0 if
-// there is none.
+// deniedKey returns the index of the first key without the permission that it needs, or 0 if there is
+// none.
 func (s *Selector) deniedKey(n *KeyNeed, args [][]byte) int {
 	need, last := n.of(args), n.Last
 	if last < 0 {

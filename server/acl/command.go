@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// Command is what rules have to know of a command. It must not be changed once it is one of
-// Commands.
+// Command is the part of a command that rules need. It must not change after NewCommands has taken
+// it.
 type Command struct {
 	Name       string   // in lower case; a subcommand is called "client|id"
 	Categories []string // some of those that the function Categories returns
-	NoAuth     bool     // every user may run it, so that everybody can log in
+	NoAuth     bool     // every user may run it, because logging in needs it
 	Keys       []KeyNeed
 
 	id   int // numbers the commands from 0
@@ -21,8 +21,8 @@ type Command struct {
 
 // KeyNeed says which permission a command needs for some of its keys.
 type KeyNeed struct {
-	// The keys are each Step-th argument from First, which is at least 1, to Last. A negative
-	// Last is counted from the end.
+	// The keys are every Step-th argument from First, which is at least 1, to Last. A negative Last
+	// counts from the end.
 	First, Last, Step int
 
 	Need Permission
@@ -30,11 +30,11 @@ type KeyNeed struct {
 	ReadIfGet bool
 }
 
-// Permission is a set of what may be done with a key. A key that a command only looks for
-// needs none of them, but must match a pattern all the same.
+// Permission is a set of operations on a key. A key whose existence a command checks needs none of
+// them, but it must match a pattern.
 type Permission byte
 
-// What may be done with a key.
+// The operations on a key.
 const (
 	MayRead Permission = 1 << iota
 	MayWrite
@@ -54,7 +54,7 @@ func (n *KeyNeed) of(args [][]byte) Permission {
 	return n.Need &^ MayRead
 }
 
-// Commands are all commands that rules can name. They do not change once made.
+// Commands are all commands that rules can name. They never change.
 type Commands struct {
 	byName     map[string]*Command
 	byCategory map[string][]*Command

@@ -25,7 +25,7 @@ const (
 	errDuplicate   = RuleError("Duplicate user found. A user can only be defined once in config files")
 )
 
-// errUnmatched is about the first word of a selector that is never closed.
+// errUnmatched reports a selector that is never closed, by its first word.
 func errUnmatched(word string) RuleError {
 	return RuleError("Unmatched parenthesis in acl selector starting at '" + cString(word) + "'.")
 }
@@ -40,8 +40,8 @@ var (
 	ErrName error = RuleError("Usernames can't contain spaces or null characters")
 	// ErrNoFile is returned by Users.Load and Users.Save if the users have no file.
 	ErrNoFile = errors.New("there is no ACL file")
-	// ErrOpenDefault is returned by Users.Set and Users.Load if others could become the default
-	// user of a public server without a password. It has no counterpart in Redis.
+	// ErrOpenDefault is returned by Users.Set and Users.Load if the default user of a public
+	// server would need no password. It has no counterpart in Redis.
 	ErrOpenDefault error = RuleError("The default user would need no password on a server that listens beyond loopback")
 )
 

@@ -10,28 +10,28 @@ import (
 const (
 	// LogSize is how many entries a Log holds: Redis' default of acllog-max-len.
 	LogSize = 128
-	// logGroup is how long like events are counted in one entry, in milliseconds, and logNear
-	// how many of the latest entries are looked at for one. Both are Redis'.
+	// logGroup is how long equal events are counted in one entry, in milliseconds. logNear is how
+	// many of the latest entries are searched for an equal event. Both are Redis'.
 	logGroup = 60_000
 	logNear  = 10
-	// logText bounds a name in an entry, in bytes. Redis keeps all of it.
+	// logText limits a name in an entry, in bytes. Redis has no such limit.
 	logText = 1 << 10
 )
 
 // Event is what ACL LOG says about a refusal. It never holds a password.
 type Event struct {
 	Why    Denial
-	Multi  bool   // in a transaction, rather than on its own
-	Object string // the command, the key, or AUTH as it was spelled
+	Multi  bool   // the command was part of a transaction
+	Object string // the command, the key, or AUTH as the client spelled it
 	User   string
 }
 
-// Entry is an entry of a Log: like events.
+// Entry is an entry of a Log. It counts equal events.
 type Entry struct {
 	Event
-	Count  int64       // how many events
-	At     ttl.Instant // when the latest was
-	Client string      // who caused the latest, as CLIENT LIST describes it
+	Count  int64       // number of events
+	At     ttl.Instant // instant of the latest event
+	Client string      // client of the latest event, as CLIENT LIST describes it
 }
 
 // Log holds the latest refusals. The zero Log is empty. It is safe for concurrent use.
@@ -40,7 +40,7 @@ type Log struct {
 	entries []Entry // the latest first
 }
 
-// Add counts an event in the entry of like ones, which becomes the first, or makes one.
+// Add counts an event in the entry of equal events, or in a new one. The entry becomes the first.
 func (l *Log) Add(event Event, now ttl.Instant, client string) {
 	event.Object = clip(event.Object, logText)
 	event.User = clip(event.User, logText)
@@ -65,7 +65,7 @@ func (l *Log) Add(event Event, now ttl.Instant, client string) {
 	l.entries[0] = entry
 }
 
-// clip copies at most limit bytes, so that a large argument does not stay in memory.
+// clip copies at most limit bytes, so that the log does not keep a large argument in memory.
 func clip(text string, limit int) string { return strings.Clone(text[:min(len(text), limit)]) }
 
 // Reset empties the log.

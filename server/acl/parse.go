@@ -6,10 +6,9 @@ import (
 	"strings"
 )
 
-// File keeps users, a line for each, as Redis' aclfile does. Users call its methods one after
-// the other.
+// File stores users, one on each line, as Redis' aclfile does. Users calls one method at a time.
 type File interface {
-	// Name is what errors call the file.
+	// Name returns the name of the file for errors.
 	Name() string
 	// Load returns the lines.
 	Load() ([]string, error)
@@ -17,7 +16,7 @@ type File interface {
 	Save(lines []string) error
 }
 
-// Definitions are what a configuration or a file says of users. They do not change once made.
+// Definitions are the users of a configuration or a file. They never change.
 type Definitions struct{ rules map[string]*Rules } // by name
 
 // ParseUsers reads users as the directive user of redis.conf has them: a name and its
@@ -51,8 +50,8 @@ func ParseUsers(c *Commands, lines []string) (*Definitions, error) {
 	return d, nil
 }
 
-// showRule returns rule i as it may be shown. What does not look like a rule about
-// commands, keys or channels may be a password, mistyped perhaps, and is only counted.
+// showRule returns rule i in a form that may be logged. A word that does not look like a rule about
+// commands, keys or channels may be a mistyped password, so only its number is shown.
 func showRule(i int, word string) string {
 	if strings.ContainsAny(word[:1], "+-~%&(") {
 		return word
@@ -60,7 +59,7 @@ func showRule(i int, word string) string {
 	return fmt.Sprintf("rule %d", i+1)
 }
 
-// LoadUsers reads the users of a file. The error names all lines that are wrong.
+// LoadUsers reads the users of a file. The error names every line that is wrong.
 func LoadUsers(c *Commands, file File) (*Definitions, error) {
 	lines, err := file.Load()
 	if err != nil {
@@ -77,8 +76,8 @@ func LoadUsers(c *Commands, file File) (*Definitions, error) {
 	return d, nil
 }
 
-// addLine reads a line of a file: the word "user", a name and rules, one blank between
-// them. It returns what is wrong with it, in Redis' words.
+// addLine reads a line of a file: the word "user", a name and rules, separated by single blanks. It
+// returns what is wrong with the line, in Redis' words.
 func (d *Definitions) addLine(c *Commands, where string, number int, line string) string {
 	line = strings.Trim(line, " \t\r\n")
 	if line == "" {
@@ -105,8 +104,8 @@ func (d *Definitions) addLine(c *Commands, where string, number int, line string
 	return wrong
 }
 
-// applyAll names every command that does not exist, but only the first of other mistakes,
-// which may be the cause of later ones.
+// applyAll reports every command that does not exist. Of other mistakes it reports only the first
+// one, which may have caused the later ones.
 func applyAll(c *Commands, rules *Rules, where string, words []string) string {
 	var wrong strings.Builder
 	other := false
@@ -125,7 +124,7 @@ func applyAll(c *Commands, rules *Rules, where string, words []string) string {
 	return wrong.String()
 }
 
-// Open reports whether a client that sends no password may be the default user.
+// Open reports whether a client can be the default user without a password.
 func (d *Definitions) Open() bool {
 	rules := d.rules[DefaultName]
 	return rules == nil || rules.Open()

@@ -7,29 +7,29 @@ import (
 	"strings"
 )
 
-// Rules say how a user logs in and what it may do. The rules of a User never change: what
-// changes the user gives it a changed copy, so that a check needs no lock.
+// Rules say how a user logs in and what it may do. The rules of a User never change: a change replaces
+// them by a changed copy, so that a check needs no lock.
 type Rules struct {
 	on     bool
-	nopass bool // any password is right
-	// payload is a rule about RESTORE, sanitize-payload or skip-sanitize-payload. It is
-	// kept and shown; there is nothing to apply it to.
+	nopass bool // every password is accepted
+	// payload is a rule about RESTORE: sanitize-payload or skip-sanitize-payload. It is stored and
+	// shown but has no effect.
 	payload   string
 	passwords []passwordHash
-	// selectors permit a command if one of them does. The first is the user's own; the
+	// selectors permit a command if one of them permits it. The first is the user's own; the
 	// others were given in parentheses.
 	selectors []Selector
 	unlimited bool // filled in by sealed
 	deleted   bool
 }
 
-// passwordHash is all that is kept of a password.
+// passwordHash is stored in place of a password.
 type passwordHash [sha256.Size]byte
 
-// newRules returns the rules of a user that was just created: off, and without any right.
+// newRules returns the rules of a new user, which is off and has no rights.
 func newRules() *Rules { return &Rules{selectors: make([]Selector, 1)} }
 
-// openRules are the rules of the default user of a server that asks for no password.
+// openRules returns the rules of the default user of a server without a password.
 func openRules() *Rules {
 	r := newRules()
 	r.on, r.nopass = true, true
@@ -47,28 +47,28 @@ func (r *Rules) clone() *Rules {
 	return &c
 }
 
-// sealed returns the rules ready for a user.
+// sealed prepares the rules for a user and returns them.
 func (r *Rules) sealed() *Rules {
 	own := &r.selectors[0]
 	r.unlimited = own.allCommands && own.allKeys
 	return r
 }
 
-// Unlimited reports whether the user may run every command with every key, so that no check
-// is needed.
+// Unlimited reports whether the user may run every command with every key, so that a check can be
+// skipped.
 func (r *Rules) Unlimited() bool { return r.unlimited }
 
-// Deleted reports whether the user was deleted. Nobody may be it any longer.
+// Deleted reports whether the user was deleted. A connection must not be logged in as a deleted user.
 func (r *Rules) Deleted() bool { return r.deleted }
 
-// NoPassword reports whether any password is right.
+// NoPassword reports whether every password is accepted.
 func (r *Rules) NoPassword() bool { return r.nopass }
 
-// Open reports whether one becomes this user without a password.
+// Open reports whether a client can log in as this user without a password.
 func (r *Rules) Open() bool { return r.on && r.nopass }
 
-// maxRules is how many rules of a kind a user may have. Each is compared with those before it,
-// and each command of the user with all of them.
+// maxRules is how many rules of a kind a user may have. Each new rule is compared with those before
+// it, and each command of the user with all of them.
 const maxRules = 4096
 
 // apply changes the rules by one word, as ACL SETUSER does. The caller owns r.
@@ -161,8 +161,8 @@ func parseHash(text string) (hash passwordHash, err error) {
 	return hash, nil
 }
 
-// parseSelector reads the rules between parentheses. A rule in it must not end with a
-// parenthesis, although Redis lets some: the selector could not be read back.
+// parseSelector reads the rules between parentheses. A rule must not end with a parenthesis, which
+// Redis sometimes allows, because ACL LOAD could not read the selector again.
 func parseSelector(c *Commands, word string) (Selector, error) {
 	var s Selector
 	for _, rule := range strings.Split(strings.Trim(word, "()"), " ") {
@@ -179,8 +179,8 @@ func parseSelector(c *Commands, word string) (Selector, error) {
 	return s, nil
 }
 
-// joinSelectors makes one word of the words of a selector: "(+get", "~x)". When the
-// parenthesis is never closed, ok is false and the first of the words is returned alone.
+// joinSelectors joins the words of each selector, "(+get", "~x)", into one. If a parenthesis is never
+// closed, ok is false and it returns only the first word of that selector.
 func joinSelectors(words []string) (joined []string, ok bool) {
 	begin := -1
 	for i, word := range words {
@@ -200,7 +200,7 @@ func joinSelectors(words []string) (joined []string, ok bool) {
 	return joined, true
 }
 
-// Flags returns the flags of ACL GETUSER, which begin the description.
+// Flags returns the flags of ACL GETUSER. The description of a user begins with them.
 func (r *Rules) Flags() []string {
 	words := []string{"off"}
 	if r.on {
@@ -228,7 +228,8 @@ func (r *Rules) Passwords() []string {
 // must not change the slice.
 func (r *Rules) Selectors() []Selector { return r.selectors }
 
-// describe returns a line of ACL LIST, of an ACL file: it makes the same user again.
+// describe returns the line of the user in ACL LIST and in an ACL file. The line defines the same user
+// again.
 func (r *Rules) describe(name string) string {
 	words := append([]string{"user", name}, r.Flags()...)
 	for _, password := range r.Passwords() {

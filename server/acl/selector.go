@@ -11,23 +11,23 @@ import (
 // Selector is one set of permissions: commands, keys and channels. The zero Selector
 // permits nothing.
 type Selector struct {
-	allCommands bool // so that commands need not be looked at
+	allCommands bool // every command is permitted
 	commands    []uint64
-	// firstArgs permit a command that is not in commands with one of these as its first
-	// argument, by Command.id.
+	// firstArgs permit a command that is not in commands if its first argument is in the list. They
+	// are indexed by Command.id.
 	firstArgs map[int][]string
-	// future says that +@all came after the last -@all: the description begins with it.
+	// future says that +@all came after the last -@all. The description begins with +@all then.
 	future bool
-	// rules are what followed, "+get" or "-@read". Redis 7.0 shows rules it has worked out
-	// from the set of commands. As of 7.2 it shows those it was given, less what later ones
-	// made void, and so do we: "-@dangerous" in a file must still mean all of the category
-	// when a later version has more commands in it.
+	// rules are the rules after that, such as "+get" or "-@read". Redis 7.0 shows rules that it
+	// derives from the set of commands. Redis 7.2 shows the rules that it was given, without those
+	// that later rules cancel, and so do we: "-@dangerous" in a file must still mean the whole
+	// category when a later version adds commands to it.
 	rules []string
 
 	allKeys bool
 	keys    []keyPattern
 
-	allChannels bool // kept and shown: there are no channels
+	allChannels bool // stored and shown; there are no channels
 	channels    []string
 }
 
@@ -106,7 +106,7 @@ func (s *Selector) applyOther(c *Commands, word string) error {
 	return errSyntax
 }
 
-// setAll permits or forbids every command, those of later versions, too.
+// setAll permits or forbids every command, including those of later versions.
 func (s *Selector) setAll(c *Commands, allowed bool) {
 	s.allCommands, s.future = allowed, allowed
 	s.rules, s.firstArgs = nil, nil
@@ -151,7 +151,7 @@ func (s *Selector) setCategory(c *Commands, category string, allowed bool) error
 	return nil
 }
 
-// addFirstArg permits a command with one first argument: "select|0".
+// addFirstArg permits a command with a given first argument: "select|0".
 func (s *Selector) addFirstArg(c *Commands, rule string) error {
 	last := strings.LastIndexByte(rule, '|')
 	name, arg := strings.ToLower(rule[:last]), rule[last+1:]
@@ -181,8 +181,8 @@ func (s *Selector) addFirstArg(c *Commands, rule string) error {
 	return nil
 }
 
-// note remembers a rule in place of earlier ones about the same command, its subcommands
-// or the same category.
+// addRule adds a rule and removes earlier rules about the same command, its subcommands or the same
+// category.
 func (s *Selector) addRule(rule string) {
 	name := rule[1:]
 	s.rules = slices.DeleteFunc(s.rules, func(earlier string) bool {
@@ -219,13 +219,13 @@ func (s *Selector) addKeys(word string) error {
 	}
 	s.keys[i].may |= may
 	if text == "*" && s.keys[i].may == mayAll {
-		s.allKeys, s.keys = true, nil // it is described as ~*, which means that
+		s.allKeys, s.keys = true, nil // ~* describes the same
 	}
 	return nil
 }
 
-// cutPermission reads the letters of "RW~pattern", each at most once. As in Redis the tilde
-// may be missing where the pattern is empty. A permission of 0 is an error.
+// cutPermission reads the letters of "RW~pattern", each at most once. As in Redis, the tilde may be
+// missing if the pattern is empty. A permission of 0 means that the text is wrong.
 func cutPermission(text string) (may Permission, pattern string) {
 	for i := range len(text) {
 		var letter Permission
@@ -263,7 +263,7 @@ func (s *Selector) addChannel(pattern string) error {
 // hasSpaces reports whether a name or a pattern would break a line of an ACL file.
 func hasSpaces(text string) bool { return strings.ContainsAny(text, " \t\n\v\f\r\x00") }
 
-// Commands describes the commands as ACL GETUSER does, as rules.
+// Commands returns the rules about commands, as in ACL GETUSER.
 func (s *Selector) Commands() string {
 	base := "-@all"
 	if s.future {
@@ -272,7 +272,7 @@ func (s *Selector) Commands() string {
 	return strings.Join(append([]string{base}, s.rules...), " ")
 }
 
-// Keys describes the keys as rules.
+// Keys returns the rules about keys.
 func (s *Selector) Keys() string {
 	if s.allKeys {
 		return "~*"
@@ -284,7 +284,7 @@ func (s *Selector) Keys() string {
 	return strings.Join(words, " ")
 }
 
-// Channels describes the channels as rules.
+// Channels returns the rules about channels.
 func (s *Selector) Channels() string {
 	if s.allChannels {
 		return "&*"
@@ -299,7 +299,7 @@ func (s *Selector) Channels() string {
 	return b.String()
 }
 
-// describe returns the rules that make the same selector again.
+// describe returns the rules that define the same selector again.
 func (s *Selector) describe() string {
 	var words []string
 	if keys := s.Keys(); keys != "" {

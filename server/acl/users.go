@@ -1,10 +1,9 @@
 // Package acl decides which user may run which command with which keys. It holds the users of
 // a server and their rules, reads and writes them as Redis does, checks passwords and command
-// lines, and remembers the latest refusals.
+// lines, and logs the latest refusals.
 //
-// It knows nothing of connections, nor of what commands do: to it a Command is a name,
-// categories, and the permissions that its keys need. What it says about mistakes are Redis'
-// words without the code in front of them.
+// It knows nothing of connections, nor of what commands do: a Command is a name, categories, and the
+// permissions that its keys need. Its errors have Redis' texts without the error code.
 package acl
 
 import (
@@ -16,12 +15,12 @@ import (
 	"sync/atomic"
 )
 
-// DefaultName is the name of the user that connections begin as and that AUTH with a bare
-// password means. That user can be changed and switched off, but not deleted.
+// DefaultName is the name of the default user. A new connection has that user, and AUTH with only a
+// password logs in as it. The default user can be changed and switched off, but not deleted.
 const DefaultName = "default"
 
-// User is a user. A connection keeps the one it logged in as, so that a change of the rules
-// holds from the next command on. It is safe for concurrent use.
+// User is a user. A connection holds a pointer to its User, so that a change of the rules applies to
+// its next command. It is safe for concurrent use.
 type User struct {
 	name  string
 	rules atomic.Pointer[Rules]
@@ -59,9 +58,9 @@ type Users struct {
 	byName map[string]*User
 }
 
-// NewUsers makes the users that are defined, and the default user if it is not. The password
-// is the default user's in that case; an empty one lets it log in without. The definitions
-// and the file may be nil.
+// NewUsers returns the defined users, and the default user if it is not defined. In that case the
+// default user gets the password; if the password is empty it needs none. The definitions and the file
+// may be nil.
 func NewUsers(commands *Commands, defined *Definitions, password string, file File) *Users {
 	users := &Users{commands: commands, file: file, byName: map[string]*User{}}
 	if defined != nil {
@@ -79,10 +78,10 @@ func NewUsers(commands *Commands, defined *Definitions, password string, file Fi
 	return users
 }
 
-// Default returns the default user. It is the same one as long as there are Users.
+// Default returns the default user, which is never replaced by another User.
 func (users *Users) Default() *User { return users.first }
 
-// Find returns a user, nil if there is none.
+// Find returns the user of a name, or nil if there is none.
 func (users *Users) Find(name string) *User {
 	users.mu.RLock()
 	defer users.mu.RUnlock()
@@ -110,12 +109,12 @@ func (users *Users) Lines() []string {
 	return lines
 }
 
-// nobody stands for users that do not exist and those without a password, so that the time
-// of a refusal does not tell them from others.
+// nobody stands for users that do not exist and for users without a password, so that the time of a
+// refusal does not reveal them.
 var nobody = &Rules{passwords: make([]passwordHash, 1)}
 
-// Authenticate returns the user if the password is one of its passwords, and otherwise nil,
-// after the same time whether or not there is such a user.
+// Authenticate returns the user if the password is one of its passwords, and nil if not. It takes the
+// same time whether or not the user exists.
 func (users *Users) Authenticate(name string, password []byte) *User {
 	got := passwordHash(sha256.Sum256(password))
 	u := users.Find(name)
@@ -137,8 +136,8 @@ func (users *Users) Authenticate(name string, password []byte) *User {
 	return u
 }
 
-// SetDefaultPassword is requirepass: it replaces all passwords of the default user. An
-// empty one lets it log in without.
+// SetDefaultPassword replaces all passwords of the default user, as requirepass does. With an empty
+// password the user needs none.
 func (users *Users) SetDefaultPassword(password []byte) {
 	users.mu.Lock()
 	defer users.mu.Unlock()
@@ -150,8 +149,8 @@ func (users *Users) SetDefaultPassword(password []byte) {
 	users.first.rules.Store(rules.sealed())
 }
 
-// Set makes a user or changes it by the words of ACL SETUSER, all of them or none. If the
-// server is public, Set refuses to take the default user's password away.
+// Set creates or changes a user by the words of ACL SETUSER. It applies all of them or none. If the
+// server is public, Set does not let the default user be without a password.
 func (users *Users) Set(name string, words []string, public bool) error {
 	if hasSpaces(name) {
 		return ErrName
@@ -182,8 +181,8 @@ func (users *Users) Set(name string, words []string, public bool) error {
 	return nil
 }
 
-// Remove deletes users and returns those that existed. A connection that is logged in as one
-// of them can do nothing from now on. The default user must not be among them.
+// Remove deletes users and returns those that existed. A connection that is logged in as one of them
+// cannot run any more commands. The default user must not be among them.
 func (users *Users) Remove(names []string) []*User {
 	users.mu.Lock()
 	defer users.mu.Unlock()
@@ -198,8 +197,8 @@ func (users *Users) Remove(names []string) []*User {
 	return removed
 }
 
-// replace puts the users of a file in place of the present ones, which it returns. The
-// default user stays the same one, because connections that are not logged in have it.
+// replace replaces the users by those of a file and returns the former ones. The default user only
+// gets new rules, because connections that are not logged in point to it.
 func (users *Users) replace(defined *Definitions) (removed []*User) {
 	users.mu.Lock()
 	defer users.mu.Unlock()
@@ -223,9 +222,8 @@ func (users *Users) replace(defined *Definitions) (removed []*User) {
 	return removed
 }
 
-// Load replaces the users by those of the file, and returns those it replaced. It changes
-// nothing if a line is wrong, or if the default user of a public server would lose its
-// password.
+// Load replaces the users by those of the file and returns the former ones. It changes nothing if a
+// line is wrong, or if the default user of a public server would need no password.
 func (users *Users) Load(public bool) (removed []*User, err error) {
 	if users.file == nil {
 		return nil, ErrNoFile

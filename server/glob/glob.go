@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// MaxPattern bounds what a Pattern takes in memory, in bytes. Redis has no such limit.
+	// MaxPattern is the length of the longest pattern, in bytes. Redis has no such limit.
 	MaxPattern = 64 << 10
-	// maxWork bounds the steps of one match per byte of the name. A match needs at most
-	// as many as the longest piece between two stars has bytes.
+	// maxWork limits the steps of one match per byte of the name. A match needs at most as many as
+	// the longest part between two stars has bytes.
 	maxWork = 1 << 10
 )
 
@@ -37,7 +37,7 @@ type Pattern struct {
 type element struct {
 	kind  kind
 	c     byte  // of a literal
-	class int32 // its place in classes
+	class int32 // index in classes
 }
 
 type kind byte
@@ -49,7 +49,7 @@ const (
 	kindStar
 )
 
-// byteSet holds one bit for each byte there is.
+// byteSet is a set of bytes.
 type byteSet [4]uint64
 
 func (s *byteSet) add(c byte)      { s[c>>6] |= 1 << (c & 63) }
@@ -75,8 +75,8 @@ func Match(pattern, name []byte) bool {
 	return err == nil && p.Match(name)
 }
 
-// Compile reads a pattern once, so that a class costs the same for every name however long
-// it was written. It keeps nothing of the slice.
+// Compile reads a pattern once, so that a long class costs as little as a short one for every name. It
+// does not keep the slice.
 func Compile(pattern []byte) (*Pattern, error) {
 	if len(pattern) > MaxPattern {
 		return nil, ErrTooLong
@@ -130,16 +130,15 @@ func readClass(pattern []byte) (width int, set byteSet) {
 	return min(i+1, len(pattern)), set
 }
 
-// Match reports whether the whole name matches. Where a piece behind a star does not fit
-// it is tried one byte further on; what stood before the star is never looked at again. A
-// name that takes more than maxWork steps per byte is given up and does not match. It
-// allocates nothing.
+// Match reports whether the whole name matches. If the part behind a star does not fit, Match tries it
+// one byte further on; it never returns to a part before the star. A name that takes more than maxWork
+// steps per byte does not match. Match allocates nothing.
 func (p *Pattern) Match(name []byte) bool {
 	if len(name) == 0 {
 		return len(p.elements) == 0
 	}
 	e, n := 0, 0
-	star, retry := -1, 0 // behind the last star, and where that was last tried
+	star, retry := -1, 0 // behind the last star, and the offset in the name where that part was tried last
 	for work := maxWork * len(name); n < len(name); work-- {
 		switch {
 		case e < len(p.elements) && p.elements[e].kind == kindStar:

@@ -94,8 +94,8 @@ func hexDigit(c byte) byte {
 	return c - 'a' + 10
 }
 
-// endsWord reports whether c ends a word that is not quoted. Of what is skipped before a
-// word, \v and \f do not: Redis' rule.
+// endsWord reports whether c ends a word that is not quoted. As in Redis, \v and \f do not, although
+// they are skipped before a word.
 func endsWord(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 
 // isSpace is isspace of the C locale.

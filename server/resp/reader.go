@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// The limits of the protocol are Redis', those before the login too, except maxArgs: Redis
-// takes any number of arguments since 7.0.
+// The limits of the protocol are Redis', also those before the login. Only maxArgs is our own: since
+// 7.0 Redis accepts any number of arguments.
 const (
 	maxInline      = 64 << 10
 	maxArgs        = 1 << 20
@@ -19,10 +19,10 @@ const (
 // Buffer sizes.
 const (
 	smallBuffer    = 4 << 10  // what an idle connection keeps
-	pipelineBuffer = 64 << 10 // what a busy one may grow to without a large command
+	pipelineBuffer = 64 << 10 // what a busy connection may use without a large command
 	keepArgs       = 1 << 10  // argument slots kept from one command to the next
-	// The garbage collector, when it stops the world, waits for a copy that is under way, so a
-	// large one is made in pieces.
+	// A large copy is made in pieces, because the garbage collector waits for a copy when it stops
+	// the world.
 	movePiece = 256 << 10
 )
 
@@ -35,51 +35,50 @@ var ErrQueryLimit = errors.New("command exceeds client-query-buffer-limit")
 // ErrMemory is returned by Reader.Fill when the budget of authenticated clients is used up.
 var ErrMemory = errors.New("clients hold too much together")
 
-// ProtocolError is a violation of the protocol, without the words that Error puts in front.
-// A client is told its text, and its connection ends.
+// ProtocolError is a violation of the protocol. The connection sends the text of Error to the client
+// and closes.
 type ProtocolError string
 
-// Error returns the text for the client, as Redis has it.
+// Error returns the text for the client, which is Redis'.
 func (e ProtocolError) Error() string { return "ERR Protocol error: " + string(e) }
 
-// Limits bound one command. They hold from the next Fill on.
+// Limits are the limits of one command. They apply from the next Fill on.
 type Limits struct {
 	Bulk  int // bytes of one argument: proto-max-bulk-len
 	Query int // bytes of one command: client-query-buffer-limit
 }
 
-// Reader cuts the bytes of one client into commands. What it returns is complete and within
-// the limits. Its memory grows with the bytes that have arrived, never with a length that was
-// only announced, and it looks at no byte again when more arrive.
+// Reader cuts the bytes of one client into commands. A command that it returns is complete and within
+// the limits. Its memory grows with the bytes that have arrived, not with a length that a client
+// announces, and it scans no byte again when more arrive.
 //
-// It accepts what Redis accepts: arrays of bulk strings whose line ends it does not inspect,
+// It accepts what Redis accepts: arrays of bulk strings, of whose line ends only the length counts,
 // inline commands, empty lines, "*0" and "*-1". It is for one goroutine. Create it with
 // NewReader.
 type Reader struct {
 	// Limits may be changed at any time.
 	Limits Limits
-	// PreAuth is charged, before the login, for what goes beyond 4 KiB; nil refuses nothing.
+	// PreAuth is charged, before the login, for a buffer beyond 4 KiB. Nil means no limit.
 	PreAuth Budget
-	// Authenticated is charged, after the login, for what goes beyond 64 KiB; nil refuses
-	// nothing.
+	// Authenticated is charged, after the login, for a buffer beyond 64 KiB. Nil means no limit.
 	Authenticated Budget
 
 	src        io.Reader
-	loggedIn   bool // lifts the limits of clients that have not logged in
+	loggedIn   bool // the limits before the login do not apply
 	buf        []byte
-	start, end int // buf[start:end] has arrived and belongs to no command returned yet
+	start, end int // buf[start:end] has arrived and was not returned yet
 	lastRead   int // bytes of the most recent read
 
 	// The state of the command that begins at start. Offsets are relative to start.
-	pos    int    // everything before pos has been looked at
+	pos    int    // everything before pos was scanned
 	inBulk bool   // the array header was read
 	left   int    // arguments still to come
 	size   int    // bytes of the argument at pos, -1 before its header was read
-	spans  []span // arguments found
+	spans  []span // the arguments before pos
 	args   [][]byte
 }
 
-// span is where an argument lies: its offset and length.
+// span is the offset and the length of an argument.
 type span struct{ off, len int }
 
 // NewReader returns a reader of the commands that arrive from src. Its client has not logged
@@ -88,7 +87,7 @@ func NewReader(src io.Reader, limits Limits) Reader {
 	return Reader{Limits: limits, src: src, buf: make([]byte, smallBuffer), size: -1}
 }
 
-// SetLoggedIn lifts or sets the limits of clients that have not logged in.
+// SetLoggedIn says whether the client has logged in. If it has not, lower limits apply.
 func (r *Reader) SetLoggedIn(yes bool) {
 	r.loggedIn = yes
 	if yes {
@@ -96,8 +95,8 @@ func (r *Reader) SetLoggedIn(yes bool) {
 	}
 }
 
-// Buffered returns the bytes that have arrived and belong to no command returned yet. They are
-// valid until the following call of Fill.
+// Buffered returns the bytes that have arrived and were not returned as commands yet. They are valid
+// until the next call of Fill.
 func (r *Reader) Buffered() []byte { return r.buf[r.start:r.end] }
 
 // Size returns the size of the buffer in bytes.
@@ -107,8 +106,8 @@ func (r *Reader) Size() int { return len(r.buf) }
 func (r *Reader) LastRead() int { return r.lastRead }
 
 // Next returns the arguments of the next command that has arrived, at least one. They are
-// valid until the following call of Fill. It returns ErrIncomplete if Fill must be called
-// first, or a ProtocolError.
+// valid until the next call of Fill. Next returns ErrIncomplete if Fill must be called first, or a
+// ProtocolError.
 func (r *Reader) Next() ([][]byte, error) {
 	for r.start < r.end {
 		var done bool
@@ -131,7 +130,7 @@ func (r *Reader) Next() ([][]byte, error) {
 	return nil, ErrIncomplete
 }
 
-// take returns the arguments of the command just scanned and moves behind it.
+// take returns the arguments of the command that was scanned and moves start behind it.
 func (r *Reader) take() [][]byte {
 	r.args = slices.Grow(r.args[:0], len(r.spans))
 	for _, s := range r.spans {
@@ -144,7 +143,7 @@ func (r *Reader) take() [][]byte {
 	return r.args
 }
 
-// scanArray goes on with a command of the form "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".
+// scanArray continues with a command of the form "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".
 func (r *Reader) scanArray() (done bool, err error) {
 	if !r.inBulk {
 		n, ok, err := r.header("too big mbulk count string", "invalid multibulk length")
@@ -167,7 +166,7 @@ func (r *Reader) scanArray() (done bool, err error) {
 	return true, nil
 }
 
-// scanBulk goes on with one argument, "$3\r\nGET\r\n".
+// scanBulk continues with one argument, "$3\r\nGET\r\n".
 func (r *Reader) scanBulk() (done bool, err error) {
 	if r.size < 0 {
 		if c := r.rest(); len(c) > 0 && c[0] != '$' && bytes.IndexByte(c, '\r') >= 0 {
@@ -216,11 +215,11 @@ func (r *Reader) header(tooBig, invalid string) (n int64, ok bool, err error) {
 	return n, true, nil
 }
 
-// rest is what has arrived of the current command and was not looked at yet.
+// rest returns the bytes of the current command that have arrived and were not scanned yet.
 func (r *Reader) rest() []byte { return r.buf[r.start+r.pos : r.end] }
 
-// scanInline goes on with a command typed by a person, "get k\n". Its arguments replace
-// the line in the buffer: they are never longer than what was typed.
+// scanInline continues with a command that a person has typed, "get k\n". Its arguments overwrite the
+// line in the buffer: they are never longer than the line.
 func (r *Reader) scanInline() (done bool, err error) {
 	c := r.rest()
 	i := bytes.IndexByte(c, '\n')
@@ -248,8 +247,8 @@ func (r *Reader) scanInline() (done bool, err error) {
 }
 
 // Fill waits for more bytes. Arguments returned before are no longer valid. It returns
-// ErrQueryLimit, ErrMemory or a ProtocolError when the command under way may not grow any
-// more, or the error of the source.
+// ErrQueryLimit, ErrMemory or a ProtocolError when the command under way exceeds a limit, or the error
+// of the source.
 func (r *Reader) Fill() error {
 	if err := r.makeRoom(); err != nil {
 		return err
@@ -263,12 +262,12 @@ func (r *Reader) Fill() error {
 	return err
 }
 
-// GoesOn reports whether more bytes are certain or likely to come: those of a command that has
-// begun, or those that did not fit the last read.
+// GoesOn reports whether more bytes are certain or likely to come: the rest of a command that has
+// begun, or bytes that did not fit into the last read.
 func (r *Reader) GoesOn() bool { return r.start < r.end || r.end == len(r.buf) }
 
-// makeRoom moves what is left to the front, and grows or shrinks the buffer: it doubles
-// when full, and goes back when an ordinary command would do with less.
+// makeRoom moves the rest of the bytes to the front, and grows or shrinks the buffer: it doubles a
+// full buffer, and shrinks one that is larger than an ordinary command needs.
 func (r *Reader) makeRoom() error {
 	have := r.end - r.start
 	size := len(r.buf)
@@ -277,7 +276,7 @@ func (r *Reader) makeRoom() error {
 		return ErrQueryLimit
 	case have == size:
 		size = min(2*size, max(r.Limits.Query, smallBuffer))
-		if r.size >= 0 { // no more than a large argument under way asks for
+		if r.size >= 0 { // not more than a large argument needs
 			size = min(size, max(r.pos+r.size+len("\r\n"), pipelineBuffer))
 		}
 	case have == 0 && r.lastRead == size && size < pipelineBuffer:
@@ -300,10 +299,10 @@ func (r *Reader) makeRoom() error {
 	return nil
 }
 
-// resize moves what is left to the front of a buffer of that size.
+// resize moves the rest of the bytes to the front of a buffer of that size.
 func (r *Reader) resize(size int) error {
 	if size == len(r.buf) {
-		if r.start > 0 { // a large command that trickles in is moved once, not at every read
+		if r.start > 0 { // so a large command that arrives slowly is moved once, not at every read
 			copy(r.buf, r.buf[r.start:r.end])
 		}
 		return nil

@@ -8,10 +8,10 @@ import (
 	"github.com/tidwall/redcon"
 )
 
-// What a Writer asks its Budget for.
+// How a Writer charges its Budget.
 const (
 	freeReply = 128 << 10 // bytes that are not charged
-	replyStep = 1 << 20   // bytes that are charged ahead, so that a reply asks seldom
+	replyStep = 1 << 20   // bytes that are charged in advance, so that Hold is called seldom
 )
 
 // Writer builds the bytes of replies. It only appends to memory: its owner sends the bytes
@@ -21,8 +21,7 @@ type Writer struct {
 	Proto int
 	// Limit is how many bytes may wait to be sent. Nothing large is appended beyond it.
 	Limit int
-	// Budget is charged for a reply that is larger than what is usually gathered; nil refuses
-	// nothing.
+	// Budget is charged for large replies. Nil means no limit.
 	Budget Budget
 
 	b    []byte
@@ -42,7 +41,8 @@ func (w *Writer) Len() int { return len(w.b) }
 // Truncate drops all but the first n bytes.
 func (w *Writer) Truncate(n int) { w.b = w.b[:n] }
 
-// Release gives the memory of the Writer to the caller, and back what was charged for it.
+// Release returns the memory of the Writer, which the caller then owns, and gives back what was
+// charged for it.
 func (w *Writer) Release() []byte {
 	b := w.b
 	w.b = nil
@@ -75,7 +75,7 @@ func (w *Writer) charge(n int) (ok bool) {
 	return true
 }
 
-// OK appends the reply of a command that has nothing else to say.
+// OK appends the reply of a command that has no result.
 func (w *Writer) OK() { w.b = append(w.b, "+OK\r\n"...) }
 
 // Simple appends a simple string. It must not contain line breaks.
@@ -99,7 +99,7 @@ func (w *Writer) Error(text string) {
 // Int appends an integer.
 func (w *Writer) Int(n int64) { w.b = redcon.AppendInt(w.b, n) }
 
-// Flag appends 1 or 0: the yes and no of commands older than RESP3.
+// Flag appends 1 or 0, which stand for yes and no in commands older than RESP3.
 func (w *Writer) Flag(yes bool) {
 	if yes {
 		w.Int(1)
@@ -122,7 +122,7 @@ func (w *Writer) BulkString(s string) {
 	}
 }
 
-// Null appends the absence of a string.
+// Null appends null in place of a string.
 func (w *Writer) Null() {
 	if w.Proto == 3 {
 		w.b = append(w.b, "_\r\n"...)
@@ -131,7 +131,7 @@ func (w *Writer) Null() {
 	w.b = append(w.b, "$-1\r\n"...)
 }
 
-// NullArray appends the absence of an array: an aborted EXEC.
+// NullArray appends null in place of an array, as an aborted EXEC does.
 func (w *Writer) NullArray() {
 	if w.Proto == 3 {
 		w.b = append(w.b, "_\r\n"...)
@@ -140,18 +140,18 @@ func (w *Writer) NullArray() {
 	w.b = append(w.b, "*-1\r\n"...)
 }
 
-// Array announces n elements.
+// Array begins an array of n elements.
 func (w *Writer) Array(n int) { w.header('*', n) }
 
-// ArrayOf appends an array of n elements that another Writer has gathered, because their
-// number was not known before. A limit that was hit there counts here, too.
+// ArrayOf appends an array of n elements that another Writer has gathered, because their number was
+// not known before. If that Writer has hit a limit, so has this one.
 func (w *Writer) ArrayOf(n int, elements *Writer) {
 	w.over = w.over || elements.over
 	w.Array(n)
 	w.b = append(w.b, elements.b...)
 }
 
-// Map announces n pairs: a map in RESP3, a flat array in RESP2.
+// Map begins a map of n pairs. In RESP2 it is a flat array.
 func (w *Writer) Map(n int) {
 	if w.Proto == 3 {
 		w.header('%', n)
@@ -160,7 +160,7 @@ func (w *Writer) Map(n int) {
 	w.header('*', 2*n)
 }
 
-// Set announces n elements without an order: a set in RESP3, an array in RESP2.
+// Set begins a set of n elements. In RESP2 it is an array.
 func (w *Writer) Set(n int) {
 	if w.Proto == 3 {
 		w.header('~', n)
