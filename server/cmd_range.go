@@ -6,9 +6,9 @@ import (
 )
 
 // runStrLen reads the length without the value.
-func runStrLen(c *call) error { return c.tellLength(c.readStat(1)) }
+func runStrLen(c *call) error { return c.replyLength(c.readStat(1)) }
 
-func (c *call) tellLength(r storage.Record, found bool, err error) error {
+func (c *call) replyLength(r storage.Record, found bool, err error) error {
 	if r, _, err = onlyString(r, found, err); err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func runSetRange(c *call) error {
 	}
 	patch := c.args[3]
 	if len(patch) == 0 {
-		return c.tellLength(c.tx.Stat(c.key(1)))
+		return c.replyLength(c.tx.Stat(c.key(1)))
 	}
 	r, _, err := c.findString(1)
 	if err != nil {

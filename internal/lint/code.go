@@ -9,12 +9,6 @@ import (
 	"strings"
 )
 
-// The budgets of a file and of a function, in lines.
-const (
-	maxFile     = 400
-	maxFunction = 70
-)
-
 // clockReaders are the names of package time that read the clock or start a timer.
 var clockReaders = []string{
 	"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker",
@@ -34,30 +28,6 @@ func checkClock(t *tree) []string {
 				problems = append(problems, f.at(pos, "time.%s: only ttl reads the wall clock", name))
 			}
 		})
-	}
-	return problems
-}
-
-// checkBudgets returns the files and functions that have grown too long.
-func checkBudgets(t *tree) []string {
-	var problems []string
-	for _, f := range t.files {
-		if f.isTest() {
-			continue
-		}
-		if n := f.set.File(f.ast.Pos()).LineCount(); n > maxFile {
-			problems = append(problems, fmt.Sprintf("%s: %d lines, %d allowed", f.path, n, maxFile))
-		}
-		for _, decl := range f.ast.Decls {
-			fn, ok := decl.(*ast.FuncDecl)
-			if !ok {
-				continue
-			}
-			n := f.set.Position(fn.End()).Line - f.set.Position(fn.Pos()).Line + 1
-			if n > maxFunction {
-				problems = append(problems, f.at(fn.Pos(), "%s has %d lines, %d allowed", fn.Name.Name, n, maxFunction))
-			}
-		}
 	}
 	return problems
 }

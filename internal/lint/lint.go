@@ -43,13 +43,10 @@ func load(root fs.FS) (*tree, error) {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() {
-			if generated(name) {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		if !entry.Type().IsRegular() {
+		switch {
+		case entry.IsDir() && generated(name):
+			return fs.SkipDir
+		case entry.IsDir(), generated(name), !entry.Type().IsRegular():
 			return nil
 		}
 		return t.add(root, name)
@@ -57,10 +54,10 @@ func load(root fs.FS) (*tree, error) {
 	return t, err
 }
 
-// generated reports whether a folder holds what tools leave behind.
-func generated(dir string) bool {
-	base := path.Base(dir)
-	return slices.Contains([]string{".git", "node_modules", "dist", "sessiond-data"}, base)
+// generated reports whether a name is that of a folder in which tools keep their files. In a
+// second work tree .git is a file.
+func generated(name string) bool {
+	return slices.Contains([]string{".git", "node_modules", "dist", "sessiond-data"}, path.Base(name))
 }
 
 func (t *tree) add(root fs.FS, name string) error {

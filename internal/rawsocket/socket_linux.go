@@ -14,7 +14,7 @@ const maxQuick = 64 << 10
 // kernel only copies and returns; but package net makes each call as if it could block, and
 // while commands are small and many that keeps the scheduler's monitor awake, which takes
 // processors away from threads that were about to return. A socket makes the calls without a
-// word to the scheduler. Waiting, deadlines and the end are package net's as ever.
+// word to the scheduler. Waiting, deadlines and closing are package net's.
 //
 // Like a net.Conn it can be read by one goroutine while another one writes.
 type socket struct {
