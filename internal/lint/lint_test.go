@@ -22,6 +22,8 @@ var rules = []struct {
 	{"words", checkWords},
 	{"retired", checkRetired},
 	{"links", checkLinks},
+	{"walkthrough", func(t *tree) []string { return checkWalkthrough(t, walked) }},
+	{"drawing", checkDrawing},
 }
 
 // Ensure that the source keeps its own rules.
