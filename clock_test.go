@@ -41,7 +41,7 @@ func (j *journal) Write(p []byte) (int, error) {
 	return j.text.Write(p)
 }
 
-// logger returns a logger whose lines tell no time.
+// logger returns a logger whose lines have no time.
 func (j *journal) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(j, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
@@ -51,7 +51,7 @@ func (j *journal) logger() *slog.Logger {
 	}}))
 }
 
-// wants compares the lines that tell of the clock with how each should begin.
+// wants compares the lines about the clock with how each should begin.
 func (j *journal) wants(t *testing.T, want ...string) {
 	t.Helper()
 	j.mu.Lock()
@@ -194,8 +194,8 @@ func TestStore_ClockSetBackBetweenRuns(t *testing.T) {
 	}
 }
 
-// Ensure that clients are told one time, the one that sessions are judged by, also where
-// they name it themselves: what they let end at a time that is over ends.
+// Ensure that TIME and the commands with absolute times use the clock that judges sessions: a deadline
+// that is past by that clock ends the session.
 func TestStore_ClockSetBack_Wire(t *testing.T) {
 	t.Parallel()
 	clock := newSettable()

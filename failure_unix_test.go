@@ -22,7 +22,7 @@ import (
 )
 
 // Ensure that a program with a store inside lives on when the disk fails under it: every call,
-// those under way included, returns ErrFailed, the program is told once, Redis clients hear of it,
+// those under way included, returns ErrFailed, OnFailure is called once, Redis clients get the error,
 // Close ends, and the same program can open the folder again when the disk is in order, with all
 // that was acknowledged. The program is this test in a process of its own, and its disk fails by a
 // limit on the size of its files.

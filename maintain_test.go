@@ -13,8 +13,8 @@ import (
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// Ensure that a relative folder is told as an absolute one, with what was there: a start from
-// another working folder shows as a new store.
+// Ensure that Found has a relative folder as an absolute one and says what was there: a start in another
+// working folder shows as a new store.
 func TestStore_Found(t *testing.T) {
 	here, there := t.TempDir(), t.TempDir()
 	t.Chdir(here)

@@ -16,8 +16,8 @@ import (
 	"github.com/sessiond/sessiond"
 )
 
-// umask sets the umask of the process until the test ends. No other test may run meanwhile,
-// so whoever calls it is not parallel.
+// umask sets the umask of the process until the test ends. No other test may run meanwhile, so its
+// caller must not be parallel.
 func umask(t *testing.T, mask int) {
 	t.Helper()
 	before := syscall.Umask(mask)
@@ -137,8 +137,8 @@ func loosen(t *testing.T, dir string) {
 	}
 }
 
-// Ensure that a folder that others can enter is told of at the start and by INFO, and one that
-// they cannot is not.
+// Ensure that a folder that other users can enter is reported at the start and by INFO, and that any
+// other folder is not.
 func TestPrivate_OpenFolder(t *testing.T) {
 	t.Parallel()
 	dir := openFolder(t, filepath.Join(t.TempDir(), "data"))

@@ -283,7 +283,7 @@ func TestFailedLogins_Waiting(t *testing.T) {
 	}
 }
 
-// Ensure that the clients of a Unix socket, who have no address, are not slowed down.
+// Ensure that failed logins over a Unix socket, which has no addresses, are not delayed.
 func TestFailedLogins_Unix(t *testing.T) {
 	t.Parallel()
 	srv, _ := startServer(t, ttl.NewManual(0), Config{})

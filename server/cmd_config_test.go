@@ -14,8 +14,8 @@ import (
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// Ensure that a new maxclients holds for who comes next, that those who are there stay, and that
-// more than the system has files for is refused in Redis' words.
+// Ensure that a new maxclients applies to new connections only, and that a number beyond the limit of
+// open files is refused with Redis' error.
 func TestConfigSet_MaxClients(t *testing.T) {
 	t.Parallel()
 	srv, addr := startServer(t, ttl.NewManual(1), Config{Settings: Settings{MaxClients: 2}})
@@ -48,7 +48,7 @@ func TestConfigSet_MaxClients(t *testing.T) {
 	}
 }
 
-// Ensure that a new timeout ends those, too, who were waiting when it came.
+// Ensure that a new timeout also ends connections that were idle when it was set.
 func TestConfigSet_Timeout(t *testing.T) {
 	t.Parallel()
 	_, addr := startServer(t, ttl.NewManual(1), Config{})
@@ -60,7 +60,7 @@ func TestConfigSet_Timeout(t *testing.T) {
 	}
 }
 
-// deadlines is a listener whose connections tell the latest deadline of their reads.
+// deadlines is a listener that records the latest read deadline of each connection.
 type deadlines struct {
 	net.Listener
 	mu   sync.Mutex
@@ -84,7 +84,7 @@ func (c deadlineConn) SetReadDeadline(deadline time.Time) error {
 	return c.Conn.SetReadDeadline(deadline)
 }
 
-// Ensure that a longer timeout, or none, holds for those who were waiting when it came.
+// Ensure that a longer timeout, or none, also applies to connections that were idle when it was set.
 func TestConfigSet_Timeout_Longer(t *testing.T) {
 	t.Parallel()
 	srv, addr := startServer(t, ttl.NewManual(1), Config{Settings: Settings{IdleTimeout: 100 * time.Second}})
@@ -93,16 +93,16 @@ func TestConfigSet_Timeout_Longer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told := &deadlines{Listener: ln, last: map[string]time.Time{}}
-	go func() { _ = srv.Serve(told) }() // ends with the server
+	recorded := &deadlines{Listener: ln, last: map[string]time.Time{}}
+	go func() { _ = srv.Serve(recorded) }() // ends with the server
 	waiting, wr := dialServer(t, ln.Addr().String())
 	ask(t, waiting, wr, "ping")
 	expect := func(what string, right func(deadline time.Time) bool) {
 		t.Helper()
 		for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) { // polling
-			told.mu.Lock()
-			deadline := told.last[waiting.LocalAddr().String()]
-			told.mu.Unlock()
+			recorded.mu.Lock()
+			deadline := recorded.last[waiting.LocalAddr().String()]
+			recorded.mu.Unlock()
 			if right(deadline) {
 				return
 			}

@@ -10,8 +10,8 @@ import (
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// Ensure that BGSAVE replies before the copy is made, that INFO and LASTSAVE tell how it
-// went, and that SAVE waits for it.
+// Ensure that BGSAVE replies before the copy is made, that INFO and LASTSAVE show its result, and that
+// SAVE waits for its copy.
 func TestSave_Backup(t *testing.T) {
 	t.Parallel()
 	clock := ttl.NewManual(1_000_000)

@@ -37,8 +37,8 @@ func TestParseShutdown(t *testing.T) {
 	}
 }
 
-// Ensure that SHUTDOWN tells the program once, sends what earlier commands of the pipeline
-// answered, and closes without a reply of its own.
+// Ensure that SHUTDOWN calls Stop once, sends the replies to earlier commands of the pipeline, and
+// closes without a reply of its own.
 func TestShutdown_Command(t *testing.T) {
 	t.Parallel()
 	var stops atomic.Int64

@@ -111,8 +111,8 @@ func TestServer_Shutdown_WhatHasArrived(t *testing.T) {
 	}
 }
 
-// Ensure that a stop ends although clients do not take their replies, that they do not hold
-// up those who do, and that somebody who begins to read only then gets everything.
+// Ensure that a stop ends although clients do not read their replies, that they do not delay other
+// clients, and that a client that begins to read only then gets everything.
 func TestServer_Shutdown_Deaf(t *testing.T) {
 	t.Parallel()
 	for _, network := range networks {
@@ -172,8 +172,8 @@ func TestServer_Shutdown_Flood(t *testing.T) {
 	}
 }
 
-// Ensure that a client of TLS hears the server's good-bye however its connection ends: without
-// it OpenSSL takes the end for an attack.
+// Ensure that a TLS client gets close_notify in every way in which its connection can end: without it
+// OpenSSL suspects an attack.
 func TestConn_TLS_Goodbye(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(t *testing.T, srv *Server, victim, other func(string)){
@@ -207,7 +207,7 @@ func TestConn_TLS_Goodbye(t *testing.T) {
 	}
 }
 
-// wantGoodbye reads to the end of a TLS connection. Go tells one without a good-bye apart, too.
+// wantGoodbye reads to the end of a TLS connection. Without close_notify Go returns another error.
 func wantGoodbye(t *testing.T, r io.Reader) {
 	t.Helper()
 	if _, err := io.Copy(io.Discard, r); err != nil {
@@ -245,8 +245,8 @@ func TestServer_TLS_MaxClientsGoodbye(t *testing.T) {
 	}
 }
 
-// Ensure that a client which reads nothing can hold neither the one who kills it nor the end
-// of its connection.
+// Ensure that a client that reads nothing delays neither CLIENT KILL nor the end of its own
+// connection.
 func TestConn_TLS_GoodbyeToTheDeaf(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(t *testing.T, srv *Server, other net.Conn, r *bufio.Reader){

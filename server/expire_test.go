@@ -49,7 +49,8 @@ func TestTimeUnit_Instant(t *testing.T) {
 	}
 }
 
-// Ensure that SET and GETEX want a number above zero, and count from now unless told not to.
+// Ensure that SET and GETEX need a number above zero, and that only EXAT and PXAT do not count from
+// now.
 func TestExpiry_Deadline(t *testing.T) {
 	t.Parallel()
 	const now = ttl.Instant(1_700_000_000_000)

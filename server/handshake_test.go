@@ -58,7 +58,7 @@ func newCertificate(t *testing.T) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// encrypt makes a client out of a connection. Who the server is does not matter here.
+// encrypt makes a TLS client out of a connection. It does not check the server's certificate.
 func encrypt(nc net.Conn) *tls.Conn { return tls.Client(nc, &tls.Config{InsecureSkipVerify: true}) }
 
 // wantCut reads to the end of a connection that the server must close; a reset is an end.
@@ -164,7 +164,7 @@ func TestServer_TLS_MaxClients(t *testing.T) {
 	expectLine(t, r, "+PONG")
 }
 
-// Ensure that who mixes up the ports hears of it at once, rather than wait for ever.
+// Ensure that a client that uses the wrong port gets an error at once and does not wait forever.
 func TestConn_TLS_WrongPort(t *testing.T) {
 	t.Parallel()
 	_, plain, encrypted := startTLS(t, Config{})
@@ -181,7 +181,8 @@ func TestConn_TLS_WrongPort(t *testing.T) {
 	wantCut(t, nc)
 }
 
-// Ensure that a password may be taken away only where a stranger still cannot get in.
+// Ensure that the password can be removed only if clients then still need a certificate, or only
+// loopback is served.
 func TestSettings_Public(t *testing.T) {
 	t.Parallel()
 	all := []string{"0.0.0.0"}

@@ -18,8 +18,8 @@ func TestServer_LoginTime(t *testing.T) {
 	t.Parallel()
 	const limit = 200 * time.Millisecond
 	_, addr := startServer(t, ttl.NewManual(1), Config{Settings: Settings{Password: "right"}, loginTime: limit})
-	member, r := dialServer(t, addr)
-	if _, err := io.WriteString(member, "AUTH right\r\n"); err != nil {
+	authenticated, r := dialServer(t, addr)
+	if _, err := io.WriteString(authenticated, "AUTH right\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	expectLine(t, r, "+OK")
@@ -53,7 +53,7 @@ func TestServer_LoginTime(t *testing.T) {
 		})
 	}
 	t.Cleanup(func() { // t.Fatal would end it without a word
-		_, err := io.WriteString(member, "PING\r\n")
+		_, err := io.WriteString(authenticated, "PING\r\n")
 		line, readErr := r.ReadString('\n')
 		if line != "+PONG\r\n" {
 			t.Errorf("PING after the attacks = %q, %v", line, errors.Join(err, readErr))
@@ -71,8 +71,8 @@ func TestSocketLimit(t *testing.T) {
 	}
 }
 
-// Ensure that all clients together hold no more than they may, whatever they hold, that
-// those who want little are served meanwhile, and that all of it is given back.
+// Ensure that all clients together hold no more memory than allowed, of any kind, that small commands
+// are served meanwhile, and that all of the memory is given back.
 func TestServer_ClientMemory(t *testing.T) {
 	t.Parallel()
 	const memory, most = 8 << 20, 6 // of the clients below, so many fit
@@ -85,8 +85,8 @@ func TestServer_ClientMemory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			srv, addr := startServer(t, ttl.NewManual(1), Config{clientMemory: memory})
-			member, r := dialServer(t, addr)
-			if _, err := io.WriteString(member, encode([]string{"SET", "big", strings.Repeat("v", 700_000)})); err != nil {
+			authenticated, r := dialServer(t, addr)
+			if _, err := io.WriteString(authenticated, encode([]string{"SET", "big", strings.Repeat("v", 700_000)})); err != nil {
 				t.Fatal(err)
 			}
 			expectLine(t, r, "+OK")
@@ -100,7 +100,7 @@ func TestServer_ClientMemory(t *testing.T) {
 			if left := srv.authenticated.left.Load(); left < 0 || left > memory {
 				t.Errorf("%d bytes are left of %d", left, memory)
 			}
-			if _, err := io.WriteString(member, "PING\r\n"); err != nil {
+			if _, err := io.WriteString(authenticated, "PING\r\n"); err != nil {
 				t.Fatal(err)
 			}
 			expectLine(t, r, "+PONG")

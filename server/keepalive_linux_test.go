@@ -83,8 +83,8 @@ func TestKeepAlive(t *testing.T) {
 	}
 }
 
-// Ensure that CONFIG SET tcp-keepalive holds for who comes next, and that a Unix socket does not
-// mind.
+// Ensure that CONFIG SET tcp-keepalive applies to new connections, and that a Unix socket works with
+// it.
 func TestKeepAlive_ConfigSet(t *testing.T) {
 	t.Parallel()
 	srv, addr := startServer(t, ttl.NewManual(1), Config{})

@@ -121,7 +121,7 @@ func TestServer_Shutdown_ContextEnds(t *testing.T) {
 	}
 }
 
-// Ensure that the connection above maxclients hears Redis' error and the others go on.
+// Ensure that a connection above maxclients gets Redis' error and the others go on.
 func TestServer_MaxClients(t *testing.T) {
 	t.Parallel()
 	_, addr := startServer(t, ttl.NewManual(1), Config{Settings: Settings{MaxClients: 1}})

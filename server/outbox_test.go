@@ -182,8 +182,8 @@ func TestOutbox_FlushSendsPushesFirst(t *testing.T) {
 	}
 }
 
-// Ensure that a client which does not take its pushes is cut at the limit, and that whoever
-// pushes does not wait for it.
+// Ensure that a client that does not read its pushes is cut at the limit, and that push does not wait
+// for it.
 func TestOutbox_PushLimit(t *testing.T) {
 	t.Parallel()
 	for _, network := range networks {

@@ -26,8 +26,8 @@ func mustLimit(t *testing.T, text string) OutputLimits {
 	return limits
 }
 
-// Ensure that limits are read in both forms and told in one, that classes which are not named
-// keep theirs, and that an error names the word that is wrong.
+// Ensure that limits are read in both forms and shown in one, that classes that are not named keep
+// their limits, and that an error names the word that is wrong.
 func TestOutputLimits_With(t *testing.T) {
 	t.Parallel()
 	const replica, pubsub = " slave 268435456 67108864 60", " pubsub 33554432 8388608 60"
@@ -80,9 +80,9 @@ func TestOutputLimits_Bounds(t *testing.T) {
 	}
 }
 
-// slowClient is a client that takes a reply when it is told to, and in what portions: nothing
-// lies between it and the server, so that what it has not taken the server has not sent. It
-// belongs to a bubble of synctest.
+// slowClient is a client that reads a reply only when the test asks for it, in the portions that the
+// test chooses. There is no buffer between it and the server: what it has not read the server has not
+// sent. It belongs to a bubble of synctest.
 type slowClient struct {
 	*testing.T
 	srv   *Server
@@ -175,8 +175,8 @@ func TestSoftLimit_Cuts(t *testing.T) {
 	})
 }
 
-// Ensure that a client which catches up in time is not cut, that the seconds begin anew with each
-// reply, and that they end when what waits is no more than the limit, to the byte.
+// Ensure that a client that catches up in time is not cut, that the seconds are counted from the start
+// for each reply, and that they end when the waiting bytes are within the limit, to the byte.
 func TestSoftLimit_CatchesUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

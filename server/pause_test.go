@@ -123,8 +123,8 @@ func TestPause_Again(t *testing.T) {
 	_ = readValue(t, get) // before the SET or after it
 }
 
-// Ensure that UNPAUSE, a kill, a stop of the server and the end of a client's rights end the
-// wait, and what the one who waits hears then.
+// Ensure that UNPAUSE, a kill, a stop of the server and the loss of a client's rights end the wait, and
+// that the waiting client gets the right reply.
 func TestPause_Ends(t *testing.T) {
 	t.Parallel()
 	p := startPauseTest(t)

@@ -45,8 +45,8 @@ func TestRates_Mean(t *testing.T) {
 	}
 }
 
-// Ensure that INFO tells, by the server's clock, what several clients did of late, and that
-// CONFIG RESETSTAT forgets it.
+// Ensure that INFO shows the rates of several clients by the server's clock, and that CONFIG RESETSTAT
+// resets them.
 func TestInfo_PerSecond(t *testing.T) {
 	t.Parallel()
 	clock := ttl.NewManual(1_000_000)

@@ -223,8 +223,8 @@ func wellFormed(r *bufio.Reader) (string, error) {
 	return line, nil
 }
 
-// FuzzConfigSet checks that what CONFIG SET took is what CONFIG GET tells, that setting it
-// again changes nothing, and that the numbers stay within their bounds.
+// FuzzConfigSet checks that CONFIG GET returns what CONFIG SET has set, that setting it again changes
+// nothing, and that the numbers stay within their limits.
 func FuzzConfigSet(f *testing.F) {
 	for name, value := range map[string]string{
 		"proto-max-bulk-len": "64mb", "client-query-buffer-limit": "1g", "client-output-buffer-limit": "normal 256mb 0 0",
@@ -249,12 +249,12 @@ func FuzzConfigSet(f *testing.F) {
 			return
 		}
 		now := s.get()
-		told := p.get(now)
+		shown := p.get(now)
 		if p.name == "requirepass" { // CONFIG GET does not tell it
 			return
 		}
-		if err := s.change(func(now *Settings) error { return p.assign(now, []byte(told)) }); err != nil || p.get(s.get()) != told {
-			t.Errorf("%s %q is told as %q, which is not taken: %v", name, value, told, err)
+		if err := s.change(func(now *Settings) error { return p.assign(now, []byte(shown)) }); err != nil || p.get(s.get()) != shown {
+			t.Errorf("%s %q is shown as %q, which is refused: %v", name, value, shown, err)
 		}
 		b := s.bounds()
 		if now.MaxClients < 1 || b.idle < 0 || b.input.Bulk < 1<<20 || b.input.Bulk > 512<<20 ||

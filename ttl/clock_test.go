@@ -33,7 +33,7 @@ func awake(t *testing.T, woken <-chan error) bool {
 	}
 }
 
-// Ensure that a manual clock stands still until it is moved, and goes where it is told.
+// Ensure that a manual clock stands still until it is moved, and moves by exactly that.
 func TestManual_Now(t *testing.T) {
 	t.Parallel()
 	clock := ttl.NewManual(100)
@@ -140,7 +140,7 @@ func TestClock_Sleep_Cancelled(t *testing.T) {
 	}
 }
 
-// Ensure that the system clock is the machine's: it tells its time and sleeps as long.
+// Ensure that the system clock is the machine's: it has the same time and sleeps as long.
 func TestSystem(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

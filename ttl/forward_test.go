@@ -99,8 +99,8 @@ func (c *interrupted) Now() ttl.Instant {
 	return now
 }
 
-// Ensure that who read the wall clock before it was set back does not take a clock that was
-// released meanwhile ahead again.
+// Ensure that a goroutine that has read the wall clock before it was set back does not move a clock
+// forward that was released meanwhile.
 func TestForward_Now_ReleasedMeanwhile(t *testing.T) {
 	t.Parallel()
 	wall := ttl.NewManual(990)
@@ -122,8 +122,8 @@ func TestForward_Now_ReleasedMeanwhile(t *testing.T) {
 	}
 }
 
-// Ensure that the clock does not go back for anybody who asks after somebody else, whatever
-// the wall clock does.
+// Ensure that a call of Now that begins after another one has returned does not return an earlier
+// instant, whatever the wall clock does.
 func TestForward_Now_Concurrent(t *testing.T) {
 	t.Parallel()
 	wall := ttl.NewManual(0)

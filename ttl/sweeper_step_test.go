@@ -78,8 +78,8 @@ func (s *shelf) wants(now ttl.Instant, told ...string) {
 	s.told = nil
 }
 
-// Ensure that time goes back only when everything due at the highest instant is gone, that
-// the store hears of it first, and that it is told once.
+// Ensure that the clock goes back only when everything due at the highest instant is gone, that Sweep
+// is called with the earlier instant first, and that the step is reported once.
 func TestSweeper_Run_SetBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -161,8 +161,8 @@ func TestSweeper_Run_SetBackUnheard(t *testing.T) {
 	})
 }
 
-// Ensure that a clock which is a little behind stands still until it has caught up, and
-// that nobody is told.
+// Ensure that a clock that is a little behind stands still until the other one has caught up, without
+// a report.
 func TestSweeper_Run_SmallStep(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -175,7 +175,7 @@ func TestSweeper_Run_SmallStep(t *testing.T) {
 	})
 }
 
-// Ensure that each step back is told of, also one that follows before time went back.
+// Ensure that each step back is reported, also one that follows before the clock went back.
 func TestSweeper_Run_SetBackTwice(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -190,7 +190,7 @@ func TestSweeper_Run_SetBackTwice(t *testing.T) {
 	})
 }
 
-// Ensure that a clock that was set forward is told of once, and a long pause is not.
+// Ensure that a clock that was set forward is reported once, and a long pause is not.
 func TestSweeper_Run_SetForward(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 // began is where the clock of each test stands at first.
 const began ttl.Instant = 1_000_000
 
-// batch is one call of a SweepFunc and what it is told.
+// batch is one call of a SweepFunc with its arguments.
 type batch struct {
 	n    int
 	next ttl.Instant
@@ -119,7 +119,7 @@ func TestSweeper_Run_Pace(t *testing.T) {
 	}
 }
 
-// Ensure that the sweeper tells of a failed batch, once, and goes on.
+// Ensure that the sweeper reports a failed batch once, and goes on.
 func TestSweeper_Run_Error(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

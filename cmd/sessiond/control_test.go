@@ -14,8 +14,8 @@ import (
 	"github.com/sessiond/sessiond"
 )
 
-// Ensure that a tool is told the report or the error, that nobody else may ask, and that
-// the socket goes with the server.
+// Ensure that a tool gets the report or the error, that other users cannot connect, and that the socket
+// is removed with the server.
 func TestControl_Backup(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -78,8 +78,8 @@ func TestDirectives(t *testing.T) {
 	}
 }
 
-// Ensure that a variable which begins as ours do and is none is told with the one that was most
-// likely meant, and that those of Kubernetes are not.
+// Ensure that an unknown variable with our prefix is logged with the one that was most likely meant, and
+// that those of Kubernetes are not.
 func TestEnvironment_Unknown(t *testing.T) {
 	t.Parallel()
 	env := environment{

@@ -21,8 +21,8 @@ func readAll(t *testing.T, r io.Reader) string {
 	return string(all)
 }
 
-// Ensure that who logs does not wait for a reader who stands still, that the end does not
-// either, and that the log says how many lines are lost, where they are missing.
+// Ensure that neither logging nor the end of the process waits for a reader that has stopped reading,
+// and that the log says how many lines were lost, where they are missing.
 func TestLineQueue_FullPipe(t *testing.T) {
 	t.Parallel()
 	r, w, err := os.Pipe()

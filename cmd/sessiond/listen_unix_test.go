@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Ensure that nobody else can connect to a socket from its first moment, and who listens has
-// the permission that was asked for, whatever the umask. It is not parallel: the umask is the
+// Ensure that other users cannot connect to a socket from its first moment on, and that the socket has
+// the permission that was asked for, with any umask. It is not parallel: the umask is the
 // process'.
 func TestListenUnix_Umask(t *testing.T) {
 	for _, mask := range []int{0, 0o022, 0o077} {

@@ -73,8 +73,8 @@ func hasIPv6(condition string) (bool, error) {
 	return true, ln.Close()
 }
 
-// freePort returns a port that is free on every address, and that the system gives to nobody who asks
-// for any: tests beside this one do.
+// freePort returns a port that is free on every address. The system never chooses it for a socket
+// without a port, as other tests open them at the same time.
 func freePort(t *testing.T) string {
 	t.Helper()
 	for range 100 {

@@ -270,8 +270,8 @@ func TestCertificates_Reload(t *testing.T) {
 	}
 }
 
-// Ensure that a stranger cannot fill the memory with a handshake, and that one who has
-// shaken hands may send more than that.
+// Ensure that a client cannot fill the memory with a handshake, and that it may send more than that
+// after the handshake.
 func TestTLSListener_HandshakeSize(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -140,7 +140,7 @@ func TestReader(t *testing.T) {
 	}
 }
 
-// Ensure that strangers get less room than those who are logged in.
+// Ensure that lower limits apply before the login.
 func TestReader_BeforeLogin(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
