@@ -57,6 +57,17 @@ type Engine interface {
 	// everything that was removed so far is on stable storage.
 	Sweep(ctx context.Context, now ttl.Instant, budget int) (n int, next ttl.Instant, err error)
 
+	// OnSwept makes Sweep call fn with the keys of the records it removed: each removal once, also
+	// if that Sweep then returns an error, and never a record that an Update removed. The
+	// databases are those of the moment of the removal. Whoever shows the keys to somebody else
+	// passes b to Sync first.
+	//
+	// Sweep calls fn in its own goroutine once the removal is visible. fn may use the engine, but
+	// neither Sweep nor Close. The keys are valid until fn returns. Nil, as in the beginning, is
+	// told nothing and costs nothing. OnSwept may be called at any time; a Sweep that is under way
+	// may go on with the function before.
+	OnSwept(fn func(keys []Key, b Barrier))
+
 	// Seen returns the now of some earlier Sweep, before a restart too: of the last one that
 	// removed a record, or of a later one. After a Sweep it is not later than that one's now.
 	// ttl.Never says that nothing was removed yet. What was due then may have been shown as

@@ -42,6 +42,7 @@ type model struct {
 	generation uint64        // the last one given out
 	seen       ttl.Instant
 	swept      int64
+	onSwept    func([]storage.Key, storage.Barrier)
 }
 
 func (m *model) View(ctx context.Context, scope storage.Scope, fn func(storage.Reader) error) (storage.Barrier, error) {
@@ -82,23 +83,41 @@ func (m *model) Sync(ctx context.Context, _ storage.Barrier) error {
 
 func (m *model) Sweep(ctx context.Context, now ttl.Instant, budget int) (n int, next ttl.Instant, err error) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	removed, next, err := m.sweepLocked(ctx, now, budget)
+	tell := m.onSwept
+	m.mu.Unlock()
+	if tell != nil && len(removed) > 0 {
+		tell(removed, 0)
+		for _, k := range removed {
+			clear(k.Name)
+		}
+	}
+	return len(removed), next, err
+}
+
+func (m *model) sweepLocked(ctx context.Context, now ttl.Instant, budget int) (removed []storage.Key, next ttl.Instant, err error) {
 	if err := m.usableLocked(ctx); err != nil {
-		return 0, ttl.Never, err
+		return nil, ttl.Never, err
 	}
 	m.seen = min(m.seen, now)
 	for k, r := range m.records {
 		switch {
-		case r.Deadline.Due(now) && n < budget:
+		case r.Deadline.Due(now) && len(removed) < budget:
 			delete(m.records, k)
-			n++
+			removed = append(removed, k.key())
 			m.swept++
 			m.seen = now
 		case r.Deadline != ttl.Never && (next == ttl.Never || r.Deadline < next):
 			next = r.Deadline
 		}
 	}
-	return n, next, nil
+	return removed, next, nil
+}
+
+func (m *model) OnSwept(fn func(keys []storage.Key, b storage.Barrier)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.onSwept = fn
 }
 
 func (m *model) Seen() ttl.Instant {

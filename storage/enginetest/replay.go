@@ -23,6 +23,7 @@ type pair struct {
 	lastSeen map[id]uint64     // the highest revision of the engine under a key
 	whenGone map[id]generations
 	swept    ttl.Instant // when the last sweep was
+	removed  map[id]int  // what the engine's sweep told, less what the model's told
 }
 
 // generations are those of one key at a moment when it was absent.
@@ -34,8 +35,10 @@ func replay(t testing.TB, f Factory, steps []step) (failed int, err error) {
 	p := &pair{
 		factory: f, engine: f.Open(t), model: NewModel(),
 		ofModel: map[uint64]uint64{}, ofEngine: map[uint64]uint64{},
-		lastSeen: map[id]uint64{}, whenGone: map[id]generations{},
+		lastSeen: map[id]uint64{}, whenGone: map[id]generations{}, removed: map[id]int{},
 	}
+	p.engine.OnSwept(p.count(+1))
+	p.model.OnSwept(p.count(-1))
 	defer func() {
 		if closeErr := p.engine.Close(); closeErr != nil && err == nil {
 			failed, err = len(steps)-1, fmt.Errorf("close: %w", closeErr)
@@ -57,6 +60,7 @@ func (p *pair) do(t testing.TB, s step) error {
 	case "reopen":
 		if p.factory.Reopen != nil {
 			p.engine = p.factory.Reopen(t, p.engine)
+			p.engine.OnSwept(p.count(+1))
 			clear(p.whenGone) // generations mean nothing after a restart
 		}
 		return p.compareSeen()
@@ -99,7 +103,21 @@ func (p *pair) sweep(ctx context.Context, s step) error {
 	if want != ttl.Never && (got == ttl.Never || got > want) {
 		return fmt.Errorf("sweep at %d: next = %d, but a record is due at %d", s.now, got, want)
 	}
+	for k, n := range p.removed {
+		if n != 0 {
+			return fmt.Errorf("sweep at %d: %v was handed over %+d times more than it was removed", s.now, k, n)
+		}
+	}
 	return p.compareSeen()
+}
+
+// count returns a function for OnSwept that adds n for each key it is told.
+func (p *pair) count(n int) func([]storage.Key, storage.Barrier) {
+	return func(keys []storage.Key, _ storage.Barrier) {
+		for _, k := range keys {
+			p.removed[idOf(k)] += n
+		}
+	}
 }
 
 // compareSeen holds the engine to the model, which remembers no more than it must.

@@ -26,6 +26,9 @@ func sweepRules() []rule {
 		{"Swapped", "Sweep after Swap removes a record where it is, not where it was.", checkSweepSwapped},
 		{"Empty", "Sweep of an empty store deals with nothing.", checkSweepEmpty},
 		{"Names", "Sweep finds records of any name and in any database.", checkSweepNames},
+		{"HandedOver", "OnSwept's function is told each record that Sweep removed, once, and no other.", checkHandedOver},
+		{"HandedOverBeside", "A record that is due is removed by one: by Sweep, which tells of it, or by an Update.", checkHandedOverBeside},
+		{"HandedOverOff", "After OnSwept of nil nobody is told.", checkHandedOverOff},
 	}
 }
 

@@ -37,6 +37,8 @@ type index struct {
 	seen  atomic.Int64 // ttl.Instant; as in the log, changed by the sweeper
 	swept atomic.Int64 // records that were removed since the store was opened
 
+	onSwept atomic.Pointer[func([]storage.Key, storage.Barrier)] // nil if nobody wants to know
+
 	mu      sync.Mutex
 	low     ttl.Instant // lowest entry that came to the tree since the sweep began; Never if none did
 	reached ttl.Instant // no valid entry of the tree lies below, but for low
@@ -49,6 +51,9 @@ type index struct {
 	frame  []byte  // scratch
 	reader reader
 
+	removed []storage.Key   // by the last chunk, for onSwept
+	covers  storage.Barrier // the removal of those
+
 	last ttl.Instant // when the last sweep was; seen at first
 }
 
@@ -57,6 +62,41 @@ func (x *index) begin() { x.from = layout.AppendIndexStart(nil, x.reached) }
 
 // Swept implements storage.SweepReporter.
 func (e *Engine) Swept() int64 { return e.index.swept.Load() }
+
+// OnSwept implements storage.Engine.
+func (e *Engine) OnSwept(fn func(keys []storage.Key, b storage.Barrier)) {
+	if fn == nil {
+		e.index.onSwept.Store(nil)
+		return
+	}
+	e.index.onSwept.Store(&fn)
+}
+
+// list notes for onSwept what a chunk removed. The stripes of the chunk are held, so the databases
+// are those of the removal.
+func (e *Engine) list(chunk []filed, covers storage.Barrier) {
+	x := &e.index
+	if x.onSwept.Load() == nil {
+		return
+	}
+	x.covers = covers
+	databases := e.layout.spaces.databases()
+	for i := range chunk {
+		if chunk[i].fate == removed {
+			db := databases.of(chunk[i].place.space())
+			x.removed = append(x.removed, storage.Key{DB: int(db), Name: chunk[i].name})
+		}
+	}
+}
+
+// handOver tells onSwept what the last chunk removed. No stripe is held any more.
+func (x *index) handOver() {
+	if fn := x.onSwept.Load(); fn != nil && len(x.removed) > 0 {
+		(*fn)(x.removed, x.covers)
+	}
+	clear(x.removed)
+	x.removed = x.removed[:0]
+}
 
 // notice lowers ahead to an entry that was filed.
 func (x *index) notice(due ttl.Instant) {

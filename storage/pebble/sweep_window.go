@@ -65,6 +65,7 @@ func (e *Engine) sweepDue(ctx context.Context, it *pebbledb.Iterator, memory *di
 		if err = e.settle(chunk, now); err != nil {
 			break
 		}
+		x.handOver()
 		left = left[len(chunk):]
 	}
 	if err != nil {
@@ -223,7 +224,11 @@ func (e *Engine) remove(chunk []filed, keep func(*dirty.Memory, wal.LSN), diffs 
 		e.databases.mu.Lock()
 		defer e.databases.mu.Unlock()
 	}
+	var covers storage.Barrier
 	err := e.record(x.frame, func(m *dirty.Memory, lsn wal.LSN) {
+		if e.mode() != storage.EverySec {
+			covers = storage.Barrier(lsn)
+		}
 		keep(m, lsn)
 		x.seen.Store(int64(seen))
 	})
@@ -233,6 +238,7 @@ func (e *Engine) remove(chunk []filed, keep func(*dirty.Memory, wal.LSN), diffs 
 	for _, d := range diffs {
 		x.swept.Add(-d.count.Records)
 	}
+	e.list(chunk, covers)
 	return nil
 }
 
