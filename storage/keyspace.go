@@ -32,6 +32,8 @@ type Keyspace struct {
 	clock   ttl.Clock
 	visits  sync.Pool    // of *visit
 	expired atomic.Int64 // records that were replaced or deleted after their end
+
+	listener atomic.Pointer[Listener] // nil if nobody listens
 }
 
 // visit is one View or Update. It is used again and again, with its functions, so that a
@@ -41,6 +43,7 @@ type visit struct {
 	fn     func(*Tx) error
 	view   func(Reader) error
 	update func(Txn) error
+	events []Event // of the last attempt
 }
 
 // NewKeyspace returns a keyspace over engine that judges deadlines by clock.
@@ -49,11 +52,11 @@ func NewKeyspace(engine Engine, clock ttl.Clock) *Keyspace {
 	ks.visits.New = func() any {
 		v := &visit{}
 		v.view = func(r Reader) error {
-			v.tx = Tx{reader: r, now: clock.Now()}
+			v.tx = Tx{reader: r, now: clock.Now(), events: ks.eventsOf(v)}
 			return v.fn(&v.tx)
 		}
 		v.update = func(w Txn) error {
-			v.tx = Tx{reader: w, writer: w, now: clock.Now()}
+			v.tx = Tx{reader: w, writer: w, now: clock.Now(), events: ks.eventsOf(v)}
 			return v.fn(&v.tx)
 		}
 		return v
@@ -70,6 +73,9 @@ func (ks *Keyspace) visit(fn func(*Tx) error) *visit {
 
 func (ks *Keyspace) giveBack(v *visit) {
 	v.fn, v.tx = nil, Tx{}
+	if len(v.events) > 0 {
+		v.forgetEvents()
+	}
 	ks.visits.Put(v)
 }
 
@@ -83,7 +89,11 @@ func (ks *Keyspace) Sleep(ctx context.Context, d time.Duration) error { return k
 func (ks *Keyspace) View(ctx context.Context, scope Scope, fn func(*Tx) error) (Barrier, error) {
 	v := ks.visit(fn)
 	defer ks.giveBack(v)
-	return ks.engine.View(ctx, scope, v.view)
+	b, err := ks.engine.View(ctx, scope, v.view)
+	if err == nil && v.tx.events != nil {
+		ks.release(v, b)
+	}
+	return b, err
 }
 
 // Update calls fn with a transaction over the live records of scope. See Engine.Update.
@@ -93,6 +103,9 @@ func (ks *Keyspace) Update(ctx context.Context, scope Scope, fn func(*Tx) error)
 	b, err := ks.engine.Update(ctx, scope, v.update)
 	if err == nil && v.tx.expired > 0 {
 		ks.expired.Add(v.tx.expired)
+	}
+	if err == nil && v.tx.events != nil {
+		ks.release(v, b)
 	}
 	return b, err
 }
@@ -173,6 +186,8 @@ type Tx struct {
 
 	written int
 	expired int64 // records that ended by their deadline and are removed by the transaction
+
+	events *[]Event // nil if nobody listens
 }
 
 // Now returns the one instant by which this transaction judges every deadline.
@@ -220,20 +235,26 @@ func (tx *Tx) Put(k Key, r Record) error {
 		if err := tx.writer.Delete(k); err != nil {
 			return err
 		}
-		tx.expired++
+		tx.expire(k)
 	}
 	tx.written += len(r.Value)
 	if err := tx.writer.Put(k, r); err != nil || !r.Deadline.Due(tx.now) {
 		return err
 	}
 	// It lived for no time, but it was there: WATCH must see that, too.
-	tx.expired++
+	tx.expire(k)
 	return tx.writer.Delete(k)
 }
 
 // Written returns how many bytes of values were Put so far, those that were overwritten or
 // deleted again included.
 func (tx *Tx) Written() int { return tx.written }
+
+// expire notes that the transaction removes a record that ended by its deadline.
+func (tx *Tx) expire(k Key) {
+	tx.expired++
+	tx.Emit(Event{EventExpired, k})
+}
 
 // SetDeadline moves the deadline of the live record under k; a deadline that is due
 // already ends the record. It returns ErrNotFound if there is none.
@@ -264,7 +285,7 @@ func (tx *Tx) Delete(k Key) (bool, error) {
 		return false, err
 	}
 	if found && r.Deadline.Due(tx.now) {
-		tx.expired++
+		tx.expire(k)
 		found = false
 	}
 	return found, tx.writer.Delete(k)

@@ -25,13 +25,20 @@ type store struct {
 
 func newStore(t *testing.T) *store {
 	t.Helper()
-	engine, clock := enginetest.NewModel(), ttl.NewManual(start)
+	engine, clock := newModel(t), ttl.NewManual(start)
+	return &store{t, engine, clock, storage.NewKeyspace(engine, clock)}
+}
+
+// newModel returns an engine that is closed when the test ends.
+func newModel(t testing.TB) storage.Engine {
+	t.Helper()
+	engine := enginetest.NewModel()
 	t.Cleanup(func() {
 		if err := engine.Close(); err != nil {
 			t.Errorf("Close: %v", err)
 		}
 	})
-	return &store{t, engine, clock, storage.NewKeyspace(engine, clock)}
+	return engine
 }
 
 func key(name string) storage.Key { return storage.Key{Name: []byte(name)} }
