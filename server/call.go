@@ -57,8 +57,7 @@ func (c *call) read(i int) (storage.Record, bool, error) {
 
 // readString is read for a string. A value of another kind counts as found, too.
 func (c *call) readString(i int) (storage.Record, bool, error) {
-	r, found, err := c.read(i)
-	return onlyString(r, found, err)
+	return storage.AsString(c.read(i))
 }
 
 // readStat is read without the value.
@@ -76,13 +75,6 @@ func (c *call) looked(found bool, err error) error {
 		c.lookups.misses++
 	}
 	return err
-}
-
-func onlyString(r storage.Record, found bool, err error) (storage.Record, bool, error) {
-	if found && r.Kind != storage.KindString {
-		return storage.Record{}, false, storage.ErrWrongKind
-	}
-	return r, found, err
 }
 
 // scope returns the records that the command touches. The result is valid until the next call of

@@ -9,7 +9,7 @@ import (
 func runStrLen(c *call) error { return c.replyLength(c.readStat(1)) }
 
 func (c *call) replyLength(r storage.Record, found bool, err error) error {
-	if r, _, err = onlyString(r, found, err); err != nil {
+	if r, _, err = storage.AsString(r, found, err); err != nil {
 		return err
 	}
 	c.out.Int(int64(r.Size))

@@ -5,8 +5,8 @@
 // swept or not. Time is read once per View or Update, while the records are locked, so
 // two transactions on one key agree about its end.
 //
-// An Engine (see storage/pebble) stores records and makes them durable. Everything Redis
-// means by NX, KEEPTTL or WRONGTYPE is decided above this package.
+// An Engine (see storage/pebble) stores records and makes them durable. What Redis
+// means by NX or KEEPTTL is decided above this package. How a data type gets its value is told in value.go.
 package storage
 
 import (
@@ -19,9 +19,6 @@ import (
 
 	"github.com/sessiond/sessiond/ttl"
 )
-
-// ErrWrongKind is returned when a record holds another kind of value than was asked for.
-var ErrWrongKind = errors.New("record holds another kind of value")
 
 // ErrReadOnly is returned by the writing methods of a Tx that came from View.
 var ErrReadOnly = errors.New("write in a read-only transaction")
@@ -203,15 +200,6 @@ func (tx *Tx) Find(k Key) (Record, bool, error) {
 func (tx *Tx) Stat(k Key) (Record, bool, error) {
 	r, found, err := tx.reader.Stat(k)
 	return tx.alive(r, found, err)
-}
-
-// FindString is Find for a string; another kind of value is ErrWrongKind.
-func (tx *Tx) FindString(k Key) (Record, bool, error) {
-	r, found, err := tx.Find(k)
-	if found && r.Kind != KindString {
-		return Record{}, false, ErrWrongKind
-	}
-	return r, found, err
 }
 
 func (tx *Tx) alive(r Record, found bool, err error) (Record, bool, error) {

@@ -8,7 +8,7 @@ type Key struct {
 	Name []byte
 }
 
-// Kind says what a record's value is. The numbers are on disk and never change meaning.
+// Kind says what a record's value is: see value.go. The numbers are on disk and never change meaning.
 type Kind byte
 
 const (
