@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-
-	"github.com/sessiond/sessiond/ttl"
 )
 
 // How a data type is added.
@@ -49,18 +47,21 @@ func asKind(kind Kind, r Record, found bool, err error) (Record, bool, error) {
 	return r, found, err
 }
 
-// SetValue stores a value under k and keeps the deadline of what is there; a record that it creates
-// has none. Another kind of value under k is ErrWrongKind.
+// SetValue stores a value under k and keeps the deadline and the elements of what is there; a record
+// that it creates has neither. Another kind of value under k is ErrWrongKind.
 func (tx *Tx) SetValue(k Key, kind Kind, value []byte) error {
 	r, found, err := tx.Stat(k)
 	if _, _, err := asKind(kind, r, found, err); err != nil {
 		return err
 	}
-	deadline := ttl.Never
-	if found {
-		deadline = r.Deadline
+	if !found {
+		return tx.Put(k, Record{Kind: kind, Value: value})
 	}
-	return tx.Put(k, Record{Kind: kind, Value: value, Deadline: deadline})
+	if w, ok := tx.writer.(ElementTxn); ok {
+		tx.written += len(value)
+		return w.SetValue(k, value)
+	}
+	return tx.Put(k, Record{Kind: kind, Value: value, Deadline: r.Deadline})
 }
 
 // cutVersion takes the version off an encoded value. Newest is the highest that the caller knows;

@@ -20,7 +20,7 @@ import (
 // It is strict with its callers. What fn may not keep is wiped when fn returns, and a
 // Reader or Txn that outlives its function panics.
 func NewModel() storage.Engine {
-	return &model{records: map[id]storage.Record{}, born: map[id]uint64{}}
+	return &model{records: map[id]life{}, born: map[id]uint64{}}
 }
 
 // id is a storage.Key that can be the key of a map.
@@ -33,10 +33,16 @@ func idOf(k storage.Key) id { return id{k.DB, string(k.Name)} }
 
 func (k id) key() storage.Key { return storage.Key{DB: k.db, Name: []byte(k.name)} }
 
+// life is a record and its elements. The map is never changed, only replaced.
+type life struct {
+	storage.Record
+	elements map[string]string
+}
+
 type model struct {
 	mu         sync.Mutex
 	closed     bool
-	records    map[id]storage.Record
+	records    map[id]life
 	born       map[id]uint64 // the generation of each key that was ever created
 	revision   uint64        // the last one given out
 	generation uint64        // the last one given out
@@ -176,9 +182,15 @@ func (tx *modelTxn) Get(k storage.Key) (storage.Record, bool, error) {
 		return storage.Record{}, false, err
 	}
 	r, found := tx.records[idOf(k)]
-	r.Value = bytes.Clone(r.Value)
-	tx.lent = append(tx.lent, r.Value)
-	return r, found, nil
+	r.Value = tx.lend(r.Value)
+	return r.Record, found, nil
+}
+
+// lend returns a copy that ends with the transaction.
+func (tx *modelTxn) lend(value []byte) []byte {
+	value = bytes.Clone(value)
+	tx.lent = append(tx.lent, value)
+	return value
 }
 
 func (tx *modelTxn) Stat(k storage.Key) (storage.Record, bool, error) {
@@ -214,7 +226,7 @@ func (tx *modelTxn) Scan(db int, cursor uint64, limit int, fn func(storage.Key, 
 		if stopped || full {
 			return position(k), nil
 		}
-		r, name := tx.records[k], []byte(k.name)
+		r, name := tx.records[k].Record, []byte(k.name)
 		r.Value = nil
 		stopped = !fn(storage.Key{DB: db, Name: name}, r)
 		clear(name)
@@ -234,7 +246,7 @@ func (tx *modelTxn) Put(k storage.Key, r storage.Record) error {
 		return err
 	}
 	r.Value, r.Size = bytes.Clone(r.Value), len(r.Value)
-	tx.change(idOf(k), r)
+	tx.change(idOf(k), life{Record: r})
 	return nil
 }
 
@@ -276,7 +288,7 @@ func (tx *modelTxn) Swap(a, b int) error {
 	if a == b {
 		return nil
 	}
-	moved := map[id]storage.Record{}
+	moved := map[id]life{}
 	for _, k := range tx.database(a) {
 		moved[id{b, k.name}] = tx.records[k]
 		tx.remove(k)
@@ -303,13 +315,13 @@ func (tx *modelTxn) database(db int) (keys []id) {
 }
 
 // change is set with a new revision.
-func (tx *modelTxn) change(k id, r storage.Record) {
+func (tx *modelTxn) change(k id, r life) {
 	tx.revision++
 	r.Revision = tx.revision
 	tx.set(k, r)
 }
 
-func (tx *modelTxn) set(k id, r storage.Record) {
+func (tx *modelTxn) set(k id, r life) {
 	tx.remember(k)
 	if _, found := tx.records[k]; !found {
 		tx.generation++

@@ -43,12 +43,16 @@ func Run(t *testing.T, f Factory) {
 		{"Sweep", sweepRules()},
 		{"Life", lifeRules()},
 		{"Reopen", reopenRules()},
+		{"Element", elementRules()},
 	}
 	for _, group := range groups {
 		t.Run(group.name, func(t *testing.T) {
 			t.Parallel()
 			if group.name == "Reopen" && f.Reopen == nil {
 				t.Skip("the engine keeps nothing")
+			}
+			if group.name == "Element" && !keepsElements(t, f) {
+				t.Skip("the engine keeps no elements: it is no storage.ElementTxn")
 			}
 			for _, r := range group.rules {
 				t.Run(r.name, func(t *testing.T) { r.run(t, f) })

@@ -11,6 +11,7 @@
 //	value       'd' | record key  ->  the value's bytes
 //	header      'e' | record key  ->  version <1b> | kind <1b> | deadline, Unix ms <8b> |
 //	                                  indexed, Unix ms <8b> | revision <8b> | size <4b>
+//	element     'x' is kept for the elements of large collections: see decision 0010
 //	index entry 't' | due, Unix ms <8b> | record key  ->  empty
 //
 //	format      'm' "format"                 ->  version <4b>
