@@ -287,6 +287,9 @@ func (s *Store) logSweepError(err error) {
 	if errors.Is(err, storage.ErrFull) || errors.Is(err, storage.ErrFailed) {
 		return // the engine logs it
 	}
+	if errors.Is(err, storage.ErrElsewhere) {
+		return // they are removed, by somebody else
+	}
 	s.options.Logger.Error("ended sessions could not be removed; they will be later", "err", err)
 }
 

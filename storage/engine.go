@@ -14,6 +14,14 @@ import (
 // Engine keeps records on stable storage. It compares no deadline with a clock, except in
 // Sweep: whether a record is still alive is decided above, in Keyspace.
 //
+// Several processes may share one store, each by an engine of its own. What follows is then said of the
+// store, not of the process: isolation, revisions, generations, that fn sees what was committed.
+// The rest is the engine's business: it ignores the Scope or locks by it, no process shows a
+// Barrier to another, and a Timekeeper has one clock for all, a SwapCounter counts the swaps of all,
+// and ErrElsewhere says that it is not this process's turn to sweep. What an engine knows of its disk,
+// its log and its sweeps it reports as a DiskReporter, LogReporter and SweepReporter. Copies,
+// checks and repairs are done in ways of its own, by its package.
+//
 // All methods are safe for concurrent use. If a context ends, a call returns its error or
 // does its work, never half of it. Each engine passes enginetest.Run.
 type Engine interface {
@@ -51,7 +59,8 @@ type Engine interface {
 	// deadline is due when looked at under the key's lock. If n is below budget and next is
 	// not due, then no record is left that was due at now and was stored by an Update whose
 	// fn was called before Sweep; and no fn that is called later sees one. The error is
-	// ErrFull if there is not even room to remove. Sweep is for one goroutine.
+	// ErrFull if there is not even room to remove, and ErrElsewhere if another process sweeps. Sweep
+	// is for one goroutine.
 	//
 	// A now before that of the last Sweep says that time goes back. Sweep then returns once
 	// everything that was removed so far is on stable storage.
@@ -65,7 +74,7 @@ type Engine interface {
 	// Sweep calls fn in its own goroutine once the removal is visible. fn may use the engine, but
 	// neither Sweep nor Close. The keys are valid until fn returns. Nil, as in the beginning, is
 	// told nothing and costs nothing. OnSwept may be called at any time; a Sweep that is under way
-	// may go on with the function before.
+	// may go on with the function before. A process is told of its own sweeps only.
 	OnSwept(fn func(keys []Key, b Barrier))
 
 	// Seen returns the now of some earlier Sweep, before a restart too: of the last one that

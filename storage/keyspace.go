@@ -27,6 +27,7 @@ var ErrReadOnly = errors.New("write in a read-only transaction")
 type Keyspace struct {
 	engine  Engine
 	clock   ttl.Clock
+	keeper  Timekeeper   // the engine, if it has a clock of its own
 	visits  sync.Pool    // of *visit
 	expired atomic.Int64 // records that were replaced or deleted after their end
 
@@ -43,17 +44,21 @@ type visit struct {
 	events []Event // of the last attempt
 }
 
-// NewKeyspace returns a keyspace over engine that judges deadlines by clock.
+// NewKeyspace returns a keyspace over engine that judges deadlines by clock, or by the engine's own
+// clock if it is a Timekeeper.
 func NewKeyspace(engine Engine, clock ttl.Clock) *Keyspace {
 	ks := &Keyspace{engine: engine, clock: clock}
+	if keeper, ok := engine.(Timekeeper); ok {
+		ks.keeper, ks.clock = keeper, keeper.Clock()
+	}
 	ks.visits.New = func() any {
 		v := &visit{}
 		v.view = func(r Reader) error {
-			v.tx = Tx{reader: r, now: clock.Now(), events: ks.eventsOf(v)}
+			v.tx = Tx{reader: r, now: ks.judges(r), events: ks.eventsOf(v)}
 			return v.fn(&v.tx)
 		}
 		v.update = func(w Txn) error {
-			v.tx = Tx{reader: w, writer: w, now: clock.Now(), events: ks.eventsOf(v)}
+			v.tx = Tx{reader: w, writer: w, now: ks.judges(w), events: ks.eventsOf(v)}
 			return v.fn(&v.tx)
 		}
 		return v
@@ -75,6 +80,17 @@ func (ks *Keyspace) giveBack(v *visit) {
 	}
 	ks.visits.Put(v)
 }
+
+// judges returns the instant by which a transaction judges deadlines.
+func (ks *Keyspace) judges(r Reader) ttl.Instant {
+	if ks.keeper != nil {
+		return ks.keeper.Now(r)
+	}
+	return ks.clock.Now()
+}
+
+// Clock returns the clock that judges records. Whoever calls Sweep goes by it.
+func (ks *Keyspace) Clock() ttl.Clock { return ks.clock }
 
 // Now returns the instant by which records are judged at the moment.
 func (ks *Keyspace) Now() ttl.Instant { return ks.clock.Now() }
@@ -336,18 +352,26 @@ func (tx *Tx) Random(db int) (name []byte, found bool, err error) {
 }
 
 // Mark is what WATCH remembers of a key: whether it was alive, and a number that differs
-// if it was changed since.
+// if it was changed since. That databases were swapped is in it only if the engine is a SwapCounter.
 type Mark struct {
 	alive    bool
 	revision uint64
+	swaps    uint64
 }
 
 // Mark returns the present mark of k.
-func (tx *Tx) Mark(k Key) (Mark, error) {
+func (tx *Tx) Mark(k Key) (m Mark, err error) {
 	r, found, err := tx.Stat(k)
-	if err != nil || found {
-		return Mark{alive: found, revision: r.Revision}, err
+	if err != nil {
+		return Mark{}, err
 	}
-	generation, err := tx.reader.Generation(k)
-	return Mark{revision: generation}, err
+	if m.alive, m.revision = found, r.Revision; !found {
+		if m.revision, err = tx.reader.Generation(k); err != nil {
+			return Mark{}, err
+		}
+	}
+	if counter, ok := tx.reader.(SwapCounter); ok {
+		m.swaps, err = counter.Swaps()
+	}
+	return m, err
 }
