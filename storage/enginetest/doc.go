@@ -8,4 +8,7 @@
 //
 //	enginetest.Run(t, factory)
 //	enginetest.RunModel(t, factory, 0, 0)
+//
+// The tests of this package have a toy engine, remote, which shows how one keeps the contract that
+// reaches its store over a network and holds no locks.
 package enginetest
