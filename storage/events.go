@@ -1,9 +1,10 @@
 package storage
 
-// Event says what happened to a key. Name is a word that handlers and listeners agree on.
+// Event says what happened: most often to a key. Its name is a word that handlers and listeners agree on.
 type Event struct {
 	Name string
 	Key  Key
+	Data []byte // what else there is to say, such as the message that was sent to a channel
 }
 
 // EventExpired is the event of a record that ended by its deadline and was removed: by the sweeper,
@@ -36,7 +37,7 @@ func (ks *Keyspace) Listen(fn Listener) {
 	ks.engine.OnSwept(func(keys []Key, b Barrier) {
 		events = events[:0]
 		for _, k := range keys {
-			events = append(events, Event{EventExpired, k})
+			events = append(events, Event{Name: EventExpired, Key: k})
 		}
 		fn(b, events)
 		clear(events)
@@ -45,8 +46,8 @@ func (ks *Keyspace) Listen(fn Listener) {
 
 // Emit says what the transaction does. The event reaches the listener if the transaction is
 // committed, and not otherwise; a function that is run again begins without events. A View has
-// events, too, if its function returns nil. The name of the key has to stay as it is until View or
-// Update returns.
+// events, too, if its function returns nil. The name of the key and the data have to stay as they
+// are until View or Update returns.
 func (tx *Tx) Emit(e Event) {
 	if tx.events != nil {
 		*tx.events = append(*tx.events, e)

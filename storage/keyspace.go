@@ -257,7 +257,7 @@ func (tx *Tx) Written() int { return tx.written }
 // expire notes that the transaction removes a record that ended by its deadline.
 func (tx *Tx) expire(k Key) {
 	tx.expired++
-	tx.Emit(Event{EventExpired, k})
+	tx.Emit(Event{Name: EventExpired, Key: k})
 }
 
 // SetDeadline moves the deadline of the live record under k; a deadline that is due
