@@ -12,8 +12,8 @@ import (
 // A toy data type, to show what a new one takes: a set of names, in one record. Outside a test this
 // would be value_set.go, but for its Kind, and toyAdd and toyHas would be the hearts of two handlers.
 const (
-	kindToy    storage.Kind = 100
-	toyVersion              = 1 // the first byte; the members follow, in order, each as a field
+	kindToy    = storage.Kind(100)
+	toyVersion = 1 // the first byte; the members follow, in order, each as a field
 )
 
 func appendToy(dst []byte, members [][]byte) []byte {

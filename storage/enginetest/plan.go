@@ -12,7 +12,8 @@ import (
 // planner makes random steps. Its clock moves with each sweep and sometimes back.
 type planner struct {
 	*rand.Rand
-	now ttl.Instant
+	now      ttl.Instant
+	elements bool // the engine keeps them
 }
 
 // names are few, so that steps meet.
@@ -38,13 +39,20 @@ func (p *planner) step() step {
 		return step{verb: "sweep", now: p.now, budget: 1 + p.IntN(6)}
 	case n < 250:
 		s := step{verb: "view", scope: p.scope(3), sync: p.IntN(10) == 0}
-		s.ops = p.ops(s.scope, "get", "get", "stat", "scan", "len")
+		verbs := []string{"get", "get", "stat", "scan", "len"}
+		if p.elements {
+			verbs = append(verbs, "elements", "elements")
+		}
+		s.ops = p.ops(s.scope, verbs...)
 		return s
 	}
 	s := step{verb: "update", scope: p.scope(6), fail: p.IntN(12) == 0, sync: p.IntN(25) == 0}
 	verbs := []string{"put", "put", "put", "setdeadline", "setdeadline", "delete", "get", "stat", "scan", "len"}
 	if s.scope.All {
 		verbs = append(verbs, "flush", "swap", "swap")
+	}
+	if p.elements {
+		verbs = append(verbs, elementVerbs...)
 	}
 	s.ops = p.ops(s.scope, verbs...)
 	return s
@@ -79,6 +87,12 @@ func (p *planner) ops(scope storage.Scope, verbs ...string) (ops []op) {
 		// Now and then a key outside the scope stays.
 		if !scope.All && p.IntN(40) != 0 {
 			o.key = idOf(scope.Keys[p.IntN(len(scope.Keys))])
+		}
+		if p.elements {
+			o.element, o.to = names()[p.IntN(len(names()))], p.key()
+			if !scope.All {
+				o.to = idOf(scope.Keys[p.IntN(len(scope.Keys))])
+			}
 		}
 		ops = append(ops, o)
 	}

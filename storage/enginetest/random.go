@@ -25,7 +25,7 @@ func RunModel(t *testing.T, f Factory, seed uint64, steps int) {
 		steps = int(fromEnv(t, "ENGINETEST_STEPS", defaultSteps))
 	}
 	t.Logf("ENGINETEST_SEED=%d ENGINETEST_STEPS=%d", seed, steps)
-	sequence := (&planner{rand.New(rand.NewPCG(seed, 0)), 100}).plan(steps)
+	sequence := (&planner{rand.New(rand.NewPCG(seed, 0)), 100, keepsElements(t, f)}).plan(steps)
 	done, err := replay(t, f, sequence)
 	if err == nil {
 		return

@@ -65,7 +65,9 @@ func startNode(t testing.TB) (connect func(t testing.TB) *remote) {
 // Ensure that an engine that runs functions again and holds no lock keeps the contract.
 func TestRemote(t *testing.T) {
 	t.Parallel()
-	Run(t, Factory{Open: func(t testing.TB) storage.Engine { return startNode(t)(t) }})
+	factory := Factory{Open: func(t testing.TB) storage.Engine { return startNode(t)(t) }}
+	t.Run("Contract", func(t *testing.T) { Run(t, factory) })
+	t.Run("Model", func(t *testing.T) { RunModel(t, factory, 0, 300) })
 }
 
 // Ensure that two processes with one store do not lose each other's writes.

@@ -199,6 +199,9 @@ func (o op) do(r storage.Reader) (answer string, err error) {
 		all, err := scanAll(r, o.key.db, o.limit)
 		return fmt.Sprint(slices.SortedFunc(maps.Keys(all), compareID)), err
 	}
+	if answer, ok, err := o.onElements(r); ok {
+		return answer, err
+	}
 	err = o.write(r.(storage.Txn))
 	if errors.Is(err, storage.ErrNotFound) {
 		return nameOf(err), nil
@@ -233,12 +236,16 @@ func nameOfRecord(r storage.Record, found bool, err error) string {
 type observation struct {
 	contents    contents
 	generations map[id]uint64
+	elements    map[id]string
 }
 
 func observe(ctx context.Context, e storage.Engine) (o observation, err error) {
 	_, err = e.View(ctx, storage.Whole, func(r storage.Reader) (err error) {
 		o = observation{generations: map[id]uint64{}}
 		if o.contents, err = read(r); err != nil {
+			return err
+		}
+		if o.elements, err = allElements(r, o.contents); err != nil {
 			return err
 		}
 		for _, db := range databases() {
@@ -265,6 +272,11 @@ func (p *pair) compare(ctx context.Context) error {
 	}
 	if diff := got.contents.diffContents(want.contents); diff != "" {
 		return fmt.Errorf("the engine disagrees with the model:%s", diff)
+	}
+	for k := range got.elements {
+		if got.elements[k] != want.elements[k] {
+			return fmt.Errorf("elements of %v are %s, want %s", k, got.elements[k], want.elements[k])
+		}
 	}
 	return errors.Join(p.compareRevisions(got, want), p.compareGenerations(got, want))
 }

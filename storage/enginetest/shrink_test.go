@@ -23,7 +23,7 @@ func (lazy) Sweep(context.Context, ttl.Instant, int) (int, ttl.Instant, error) {
 func TestShrink_BrokenEngine(t *testing.T) {
 	t.Parallel()
 	f := Factory{Open: func(testing.TB) storage.Engine { return lazy{NewModel()} }}
-	steps := (&planner{rand.New(rand.NewPCG(1, 0)), 100}).plan(300)
+	steps := (&planner{rand.New(rand.NewPCG(1, 0)), 100, true}).plan(300)
 	done, err := replay(t, f, steps)
 	if err == nil {
 		t.Fatal("300 random steps do not find out that Sweep removes nothing")
@@ -62,7 +62,7 @@ func TestShrink(t *testing.T) {
 // Ensure that two runs of one plan are the same run, so that a seed tells everything.
 func TestPlan_Repeats(t *testing.T) {
 	t.Parallel()
-	plan := func() string { return describe((&planner{rand.New(rand.NewPCG(7, 0)), 100}).plan(200)) }
+	plan := func() string { return describe((&planner{rand.New(rand.NewPCG(7, 0)), 100, true}).plan(200)) }
 	if first, second := plan(), plan(); first != second {
 		t.Error("one seed makes two plans")
 	}

@@ -28,6 +28,8 @@ type op struct {
 	deadline ttl.Instant
 	other    int // the second database of swap
 	limit    int // of scan
+	element  string
+	to       id // of moveelements
 }
 
 func describe(steps []step) string {
@@ -75,6 +77,12 @@ func (o op) String() string {
 		return fmt.Sprintf("%s %d", o.verb, o.key.db)
 	case "swap":
 		return fmt.Sprintf("swap %d %d", o.key.db, o.other)
+	case "setvalue":
+		return fmt.Sprintf("setvalue %v = %.40q", o.key, o.value)
+	case "putelement", "deleteelement":
+		return fmt.Sprintf("%s %v %q = %.40q", o.verb, o.key, o.element, o.value)
+	case "moveelements":
+		return fmt.Sprintf("moveelements %v to %v", o.key, o.to)
 	}
 	return fmt.Sprintf("%s %v", o.verb, o.key)
 }
