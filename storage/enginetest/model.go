@@ -90,10 +90,10 @@ func (m *model) Sync(ctx context.Context, _ storage.Barrier) error {
 func (m *model) Sweep(ctx context.Context, now ttl.Instant, budget int) (n int, next ttl.Instant, err error) {
 	m.mu.Lock()
 	removed, next, err := m.sweepLocked(ctx, now, budget)
-	tell := m.onSwept
+	handOver := m.onSwept
 	m.mu.Unlock()
-	if tell != nil && len(removed) > 0 {
-		tell(removed, 0)
+	if handOver != nil && len(removed) > 0 {
+		handOver(removed, 0)
 		for _, k := range removed {
 			clear(k.Name)
 		}

@@ -80,10 +80,10 @@ func (e *Engine) list(chunk []filed, covers storage.Barrier) {
 		return
 	}
 	x.covers = covers
-	databases := e.layout.spaces.databases()
+	databases := e.databases.spaces.Databases()
 	for i := range chunk {
 		if chunk[i].fate == removed {
-			db := databases.of(chunk[i].place.space())
+			db := databases.Of(chunk[i].place.PhysicalDB())
 			x.removed = append(x.removed, storage.Key{DB: int(db), Name: chunk[i].name})
 		}
 	}
