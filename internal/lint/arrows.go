@@ -62,6 +62,14 @@ var rooms = []room{
 			"storage/pebble/internal/pebblefile",
 		},
 	},
+	{
+		dir: "storage/pebble/internal/diskspace", foreign: []string{"github.com/cockroachdb/pebble/v2"},
+		own: []string{
+			"ttl", "storage", "storage/pebble/internal/folder", "storage/pebble/internal/layout", "storage/pebble/internal/pebblefile",
+		},
+		without: []string{"net", "os"},
+	},
+	{dir: "storage/pebble/internal/diskspace/smalldisk", foreign: []string{"github.com/cockroachdb/pebble/v2"}, without: []string{"net", "os"}},
 	{dir: "storage/pebble/internal/wal", without: []string{"net", "os", "path/filepath"}},
 	{dir: "storage/pebble/internal/dirty", without: []string{"net", "os", "io"}},
 	{dir: "storage/pebble/internal/mmap", own: []string{"storage/pebble/internal/wal"}},

@@ -445,7 +445,7 @@ func TestEngine_Backup_OtherDisk(t *testing.T) {
 	e := openTest(t, fs, Options{Clock: ttl.NewManual(1)})
 	fill(t, e, "one ", 'a')
 	restDamageTest(t, e)
-	e.compactions.halt() // what one of them writes is new, whatever is in it
+	e.guard.Halt() // what one of them writes is new, whatever is in it
 	first := backUp(t, e, testBackup)
 	if first.Copied != first.Bytes || first.Bytes < 300<<10 || tables.Load() == 0 {
 		t.Errorf("the first backup copied %d of %d bytes, %d tables", first.Copied, first.Bytes, tables.Load())

@@ -29,12 +29,12 @@ func TestCheck_Backup(t *testing.T) {
 		syncTo(t, e, put(t, e, fmt.Sprint("session ", i), strings.Repeat("x", 500), ttl.Never))
 	}
 	var done, total int64
-	e.room.stuck.Store(true) // so that there is no checkpoint before, and the log of the copy has something in it
+	e.guard.BlockFlush() // so that there is no checkpoint before, and the log of the copy has something in it
 	_, err := Tools.Backup(context.Background(), e, testBackup, func(a, b int64) { done, total = a, b })
 	if err != nil || done != total || total < 80_000 {
 		t.Errorf("Backup: %v, %d of %d bytes", err, done, total)
 	}
-	e.room.stuck.Store(false)
+	e.guard.Look()
 	closeTest(t, e)
 	data := path.Join(testBackup, "data-000001")
 	names, err := fs.List(data)

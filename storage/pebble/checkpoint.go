@@ -10,6 +10,7 @@ import (
 	pebbledb "github.com/cockroachdb/pebble/v2"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/diskspace"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
@@ -55,7 +56,7 @@ func (e *Engine) checkpointOften(ctx context.Context) {
 		if err != nil && !errors.Is(err, errUnflushed) && ctx.Err() == nil && e.failed() == nil {
 			e.logger.Error("checkpoint in the background", "err", err)
 		}
-		e.stalls.move()
+		e.guard.Wake()
 	}
 }
 
@@ -83,7 +84,7 @@ func (c *checkpoints) let() { <-c.running }
 
 // followOnce is checkpoint for who has taken the right to it.
 func (e *Engine) followOnce(ctx context.Context) error {
-	if e.busy() || e.room.stuck.Load() {
+	if !e.guard.MayCheckpoint() {
 		return nil
 	}
 	return e.follow(ctx, false)
@@ -187,29 +188,14 @@ func (e *Engine) freeze() bool {
 	return true
 }
 
-// errUnflushed says that Pebble could not write out what it has in memory. It goes on trying.
-var errUnflushed = errors.New("tables in memory could not be written")
+// errUnflushed is what a checkpoint returns that could not write out what Pebble has in memory. Pebble
+// goes on trying.
+var errUnflushed = diskspace.ErrUnflushed
 
-// awaitTree returns when Pebble has room for more in its tables in memory: in there nobody could call the
-// wait off. Unless it is to insist it returns errUnflushed if they cannot be written.
+// awaitTree returns when Pebble has space for more in its tables in memory. Unless it is to insist it
+// returns errUnflushed if they cannot be written.
 func (e *Engine) awaitTree(ctx context.Context, insist bool) error {
-	for {
-		moved := e.stalls.next()
-		switch {
-		case !e.busy():
-			return e.failed()
-		case !insist && e.blocked():
-			return errUnflushed
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		if err := e.failed(); err != nil {
-			return err
-		}
-	}
+	return e.guard.AwaitTree(ctx, insist)
 }
 
 // flushTree brings to the files of the tree what was written to it.
@@ -217,28 +203,7 @@ func (e *Engine) flushTree(ctx context.Context, insist bool) error {
 	if err := e.awaitTree(ctx, insist); err != nil {
 		return err
 	}
-	e.stalls.unflushed.Store(false)
-	flushed, err := e.db.AsyncFlush()
-	if err != nil {
-		return err
-	}
-	for done := false; !done; {
-		moved := e.stalls.next()
-		select {
-		case <-flushed:
-			done = true
-			continue
-		default:
-		}
-		if !insist && e.stalls.unflushed.Load() {
-			return errUnflushed
-		}
-		select {
-		case <-flushed:
-		case <-moved:
-		}
-	}
-	return e.failed() // Pebble did not hear of it
+	return e.guard.Flush(insist)
 }
 
 // append adds a frame to the log. Unless it returns an error, commits is held, in one of its ways,
@@ -257,18 +222,17 @@ func (e *Engine) append(frame []byte, commits sync.Locker) (wal.LSN, error) {
 		if !errors.Is(err, wal.ErrFull) {
 			return 0, e.logError(context.Background(), err)
 		}
-		if e.room.stuck.Load() || e.room.crowds() {
-			e.room.refuse(ends)
-			return 0, storage.ErrFull
+		if err := e.guard.LogFull(); err != nil {
+			return 0, err
 		}
-		moved := e.stalls.next()
+		woken := e.guard.Woken()
 		if e.log.Room() >= len(frame) {
 			continue // there was one meanwhile
 		}
 		e.wantCheckpoint()
 		select {
-		case <-moved:
-		case <-e.room.over.Done():
+		case <-woken:
+		case <-e.over.Done():
 			if err := e.failed(); err != nil {
 				return 0, err
 			}
@@ -280,7 +244,7 @@ func (e *Engine) append(frame []byte, commits sync.Locker) (wal.LSN, error) {
 // wantCheckpoint has a checkpoint made soon if it would free some of the log or of the memory. What
 // keeps the rest, such as a backup, settleOften looks at.
 func (e *Engine) wantCheckpoint() {
-	if (e.followed() < e.log.End() || e.memory.Load().Now().Bytes() > 0) && !e.busy() {
+	if (e.followed() < e.log.End() || e.memory.Load().Now().Bytes() > 0) && !e.guard.Busy() {
 		e.checkpoints.ask()
 	}
 }

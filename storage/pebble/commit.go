@@ -3,6 +3,7 @@ package pebble
 import (
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
+	"github.com/sessiond/sessiond/storage/pebble/internal/diskspace"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
@@ -16,10 +17,7 @@ func (tx *txn) commit() (storage.Barrier, error) {
 	}
 	e := tx.e
 	tx.prepare()
-	if err := e.room.take(tx.demand(), tx.size); err != nil {
-		return 0, err
-	}
-	if err := e.refused(); err != nil {
+	if err := e.guard.Admit(tx.class(), tx.size); err != nil {
 		return 0, err
 	}
 	for _, generation := range tx.created {
@@ -48,14 +46,6 @@ func (tx *txn) commit() (storage.Barrier, error) {
 		tx.mark(barrier)
 	}
 	return barrier, nil
-}
-
-// refused returns why changes are refused, or nil.
-func (e *Engine) refused() error {
-	if err := e.refusal.Load(); err != nil {
-		return *err
-	}
-	return nil
 }
 
 // prepare works out what the changes make of the index and of the sizes.
@@ -164,19 +154,19 @@ func (tx *txn) lasting() bool {
 	return false
 }
 
-// demand says what the commit asks of the disk.
-func (tx *txn) demand() demand {
-	asked := ends
+// class says what the commit does to the disk.
+func (tx *txn) class() diskspace.Class {
+	class := diskspace.ClassDelete
 	for i := range tx.cells {
 		switch c := &tx.cells[i]; {
 		case !c.changed || !c.exists:
 		case c.replaced:
-			return grows
+			return diskspace.ClassInsert
 		case c.now.Deadline == ttl.Never || c.extends():
-			asked = extends
+			class = diskspace.ClassExtend
 		}
 	}
-	return asked
+	return class
 }
 
 // mark leaves the barrier for whoever reads the records next.

@@ -25,7 +25,7 @@ func (l *ledger) script(t testing.TB, e *Engine, rng *rand.Rand, steps int, onEr
 			_, err = e.db.AsyncFlush()
 		}
 		if i%30 == 29 && err == nil {
-			err = e.blame(e.db.Compact(e.compactions.over, []byte{0}, []byte{0xff}, false))
+			err = e.blame(e.db.Compact(e.guard.Compactions.Context(), []byte{0}, []byte{0xff}, false))
 		}
 		if err != nil && !onError(err) {
 			return

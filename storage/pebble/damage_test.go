@@ -21,6 +21,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/diskspace"
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
@@ -96,7 +97,7 @@ func buildDamageTest(t *testing.T, rng *rand.Rand) (killed, older, closed damage
 			t.Logf("level %d: %d tables", level, m.TablesCount)
 		}
 	}
-	admit := holdCompactions(e) // or a table may go while the folder is read
+	admit := e.guard.Compactions.Hold() // or a table may go while the folder is read
 	if err := e.checkpoint(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -483,7 +484,7 @@ func TestDamage_Compaction(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	admit := holdCompactions(e)
+	admit := e.guard.Compactions.Hold()
 	head, _ := fs.List(testDir)
 	flush(0)
 	names, _ := fs.List(testDir)
@@ -493,7 +494,7 @@ func TestDamage_Compaction(t *testing.T) {
 	}
 	damageTable(t, fs, fs.PathJoin(testDir, tables[0]))
 	admit()
-	e.compactions.grant() // as at the next look
+	e.guard.Compactions.Grant() // as at the next look
 	failures := func() int64 { return e.db.Metrics().Compact.FailedCount }
 	for round := 1; failures() == 0; round++ {
 		if round > 20 {
@@ -507,12 +508,12 @@ func TestDamage_Compaction(t *testing.T) {
 	if n := failures(); n != 1 {
 		t.Errorf("%d compactions failed before the clock moved, want 1", n)
 	}
-	clock.Advance(maxCompactionRest + compactionPoll)
+	clock.Advance(diskspace.MaxCompactionRest + diskspace.CompactionPoll)
 	eventually(t, "a rest has an end", func() bool {
-		if e.db.Metrics().Levels[0].Sublevels < crowded/2 {
+		if e.db.Metrics().Levels[0].Sublevels < diskspace.Crowded/2 {
 			flush(1) // so that Pebble wants to merge
 		}
-		clock.Advance(compactionPoll) // who polls may have been busy
+		clock.Advance(diskspace.CompactionPoll) // who polls may have been busy
 		return failures() > 1
 	})
 	if got := log.counts(); len(got) != 1 || got[damageLine] != 1 {
@@ -527,9 +528,9 @@ func TestDamage_Compaction(t *testing.T) {
 		})
 		return err
 	}
-	defer holdCompactions(e)() // or Pebble may merge what lies above the damage
-	for round := 0; e.db.Metrics().Levels[0].Sublevels < crowded; round++ {
-		if round > 2*crowded {
+	defer e.guard.Compactions.Hold()() // or Pebble may merge what lies above the damage
+	for round := 0; e.db.Metrics().Levels[0].Sublevels < diskspace.Crowded; round++ {
+		if round > 2*diskspace.Crowded {
 			t.Fatal("tables do not pile up")
 		}
 		flush(1)

@@ -77,8 +77,8 @@
 // Who reads the memory holds the stripe of the record, or commits for writing; who changes it holds
 // the stripe for writing, and commits. A frozen generation changes no more.
 //
-// The log's own locks, Pebble's, and those of the memory's filings, of the room on the disk, of
-// stalls and of the folder come after all of these, and none of these is taken with one of them held.
+// The log's own locks, Pebble's, and those of the memory's filings, of package diskspace, which lists
+// them, and of the folder come after all of these, and none of these is taken with one of them held.
 //
 // # Files
 //
@@ -89,8 +89,8 @@
 //	 x         tablesFS   a table that is found damaged when it is read is named
 //	 x         startFS    a start that fails leaves the folder as it was
 //	       x   logFS      what the log needs of a file system
-//	 x     x   pacedFS    who could not write a table pauses before he is told
-//	 x     x   reserveFS  the last of the disk goes to what must not fail
+//	 x     x   diskspace's retryDelayFS  a table that could not be written is told of after a delay
+//	 x     x   diskspace's ballastFS     the last of the disk goes to what must not fail
 //	 x     x   failedFS   after the end of the store nothing reaches the disk
 //	 x     x   ownFS      files and folders that are their owner's alone, and regular files only
 //

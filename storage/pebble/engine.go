@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"sync"
 	"sync/atomic"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/cache"
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
+	"github.com/sessiond/sessiond/storage/pebble/internal/diskspace"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
 	"github.com/sessiond/sessiond/ttl"
@@ -21,21 +21,19 @@ import (
 
 // Engine is a storage.Engine in a folder of the local disk. Create it with Open.
 type Engine struct {
-	db          *pebbledb.DB
-	lock        *pebbledb.Lock
-	home        home
-	log         *wal.Log
-	following   atomic.Bool // log is open
-	recovered   int64       // changes of the log that Open made again
-	compactions *compactions
-	refusal     atomic.Pointer[error] // of changes; nil if they are welcome
-	durability  atomic.Int64          // storage.Durability; see SetDurability
-	clock       ttl.Clock
-	logger      *slog.Logger
-	onFailure   func(error) // may be nil
-	files       *failedFS
-	seed        layout.Seed
-	created     bool
+	db         *pebbledb.DB
+	lock       *pebbledb.Lock
+	home       home
+	log        *wal.Log
+	following  atomic.Bool  // log is open
+	recovered  int64        // changes of the log that Open made again
+	durability atomic.Int64 // storage.Durability; see SetDurability
+	clock      ttl.Clock
+	logger     *slog.Logger
+	onFailure  func(error) // may be nil
+	files      *failedFS
+	seed       layout.Seed
+	created    bool
 
 	stripes     stripes
 	generations generations
@@ -48,10 +46,9 @@ type Engine struct {
 	counters    counters
 	checkpoints checkpoints
 	index       index
-	room        *room
+	guard       *diskspace.Guard // of the disk
 	cache       cache.Cache
 	large       largeBatches
-	stalls      stalls
 
 	readers sync.Pool // of *reader
 	txns    sync.Pool // of *txn
@@ -61,6 +58,7 @@ type Engine struct {
 	failOnce   sync.Once
 	failure    atomic.Pointer[error] // nil as long as all is well
 	torn       atomic.Bool           // Pebble's locks may be held for ever
+	over       context.Context       // ends with the store
 	stop       context.CancelFunc
 	background sync.WaitGroup
 }
@@ -73,14 +71,13 @@ func newEngine(opts Options, lock *pebbledb.Lock) *Engine {
 		clock:     opts.Clock,
 		logger:    opts.Logger,
 		onFailure: opts.OnFailure,
+		over:      context.Background(), // until it is opened
 		cache:     cache.New(opts.RecordBytes),
 		large:     largeBatches{threshold: int(opts.MemTableSize / 2)},
-		room:      boundless(),
 	}
 	e.checkpoints.begin()
 	e.memory.Store(dirty.NewMemory())
 	e.durability.Store(int64(opts.Durability))
-	e.stalls = stalls{e: e, every: math.MaxInt64} // until there is a room to look at
 	e.index.reader.e = e
 	e.readers.New = func() any { return &reader{e: e} }
 	e.txns.New = func() any { return &txn{reader: reader{e: e}} }
@@ -108,7 +105,7 @@ func (e *Engine) Update(ctx context.Context, scope storage.Scope, fn func(storag
 	if err := e.ready(ctx); err != nil {
 		return b, err
 	}
-	if err := e.stalls.wait(ctx); err != nil {
+	if err := e.guard.Wait(ctx); err != nil {
 		return b, err
 	}
 	tx := e.txns.Get().(*txn)
@@ -142,7 +139,7 @@ func (e *Engine) Close() error {
 	if failed := e.checkpoint(context.Background()); !errors.Is(failed, errUnflushed) {
 		err = errors.Join(err, failed)
 	}
-	e.compactions.end()
+	e.guard.End()
 	e.background.Wait()
 	err = errors.Join(err, e.await(context.Background(), e.logEnd()))
 	err = errors.Join(err, e.db.Close(), e.log.Close(), e.lock.Close())

@@ -18,6 +18,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/diskspace"
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/ttl"
 )
@@ -344,7 +345,7 @@ func TestBadDisk_FlushFails(t *testing.T) {
 	before := tries.Load()
 	for range 5 {
 		eventually(t, "a try is over", func() bool { return tries.Load() == before })
-		clock.Advance(failurePause)
+		clock.Advance(diskspace.RetryDelay)
 		before++
 	}
 	eventually(t, "the last try", func() bool { return tries.Load() >= before })
@@ -361,7 +362,7 @@ func TestBadDisk_FlushFails(t *testing.T) {
 	}
 	count := written.Load()
 	broken.Store(false)
-	clock.Advance(failurePause)
+	clock.Advance(diskspace.RetryDelay)
 	eventually(t, "the changes go on", func() bool { return written.Load() > count+100 })
 	close(stop)
 	<-stopped

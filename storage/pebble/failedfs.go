@@ -7,6 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/diskspace"
 )
 
 // failedFS keeps a store that has failed from its disk, which then stays as it is. Writing and
@@ -51,7 +52,7 @@ func (fs *failedFS) Create(name string, category vfs.DiskWriteCategory) (vfs.Fil
 	switch {
 	case !fs.over.Load():
 		return fs.file(fs.FS.Create(name, category))
-	case category == categoryCompaction:
+	case category == diskspace.CategoryCompaction:
 		return nil, storage.ErrFailed
 	default:
 		return fs.memory.Create(fs.PathBase(name), category)

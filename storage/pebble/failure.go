@@ -39,8 +39,8 @@ func (e *Engine) fail(reason error) error {
 func (e *Engine) end(failure error) {
 	e.failure.Store(&failure)
 	e.files.over.Store(true)
-	e.compactions.halt()
-	go e.compactions.end() // it takes locks; Close ends them, too
+	e.guard.Halt()
+	go e.guard.End() // it takes locks; Close ends them, too
 	e.stop()
 }
 

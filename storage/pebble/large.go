@@ -1,6 +1,10 @@
 package pebble
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/sessiond/sessiond/storage/pebble/internal/diskspace"
+)
 
 // largeBatches sees to it that the memory of large values is given back. Pebble does not
 // copy a batch of more than half a memtable: it puts it into its queue of memtables, whose
@@ -11,8 +15,8 @@ type largeBatches struct {
 	owed      atomic.Int32 // flushes until the array is surely a new one
 }
 
-// queueSlots is more than the array has: it grows from what the queue holds, at most memTables.
-const queueSlots = 2 * memTables
+// queueSlots is more than the array has: it grows from what the queue holds, at most diskspace.MemTables.
+const queueSlots = 2 * diskspace.MemTables
 
 func (l *largeBatches) note(bytes int) {
 	if bytes >= l.threshold {

@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/diskspace"
 	"github.com/sessiond/sessiond/ttl"
 )
 
@@ -252,7 +253,7 @@ func TestLog_FullDisk(t *testing.T) {
 	t.Parallel()
 	var full atomic.Bool
 	fs := newSmallFS(t, vfs.NewCrashableMem(), 1<<30)
-	fs.refuses = func(category vfs.DiskWriteCategory) bool { return full.Load() && category == categoryFlush }
+	fs.Refuses = func(category vfs.DiskWriteCategory) bool { return full.Load() && category == diskspace.CategoryFlush }
 	clock := ttl.NewManual(1)
 	e := openTest(t, fs, Options{Clock: clock, LogBytes: minLogBytes, MemTableSize: 8 << 20})
 	defer closeTest(t, e)

@@ -32,7 +32,7 @@ func (e *Engine) record(frame []byte, keep func(*dirty.Memory, wal.LSN)) error {
 			return err
 		}
 		defer e.commits.RUnlock()
-		e.note(len(frame))
+		e.guard.Wrote(len(frame))
 		keep(e.memory.Load(), lsn)
 		return nil
 	}
@@ -40,16 +40,10 @@ func (e *Engine) record(frame []byte, keep func(*dirty.Memory, wal.LSN)) error {
 	if err != nil {
 		return err
 	}
-	e.note(len(frame))
+	e.guard.Wrote(len(frame))
 	m := e.memory.Load()
 	m.Now().MakeWhole()
 	keep(m, lsn)
 	e.commits.Unlock()
 	return e.checkpointTo(lsn)
-}
-
-// note tells those who watch over what is in memory of n bytes more.
-func (e *Engine) note(n int) {
-	e.room.note(n)
-	e.stalls.note(n)
 }

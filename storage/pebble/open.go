@@ -10,6 +10,7 @@ import (
 	pebbledb "github.com/cockroachdb/pebble/v2"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/diskspace"
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/logfile"
@@ -22,7 +23,7 @@ import (
 // belongs to the engine until Close.
 func Open(dir string, opts Options) (*Engine, error) {
 	e, err := open(dir, opts.withDefaults())
-	if isFull(err) {
+	if diskspace.IsFull(err) {
 		err = fmt.Errorf("%w: %w", storage.ErrFull, err)
 	}
 	if err != nil {
@@ -55,24 +56,20 @@ func open(dir string, opts Options) (_ *Engine, err error) {
 	}
 	home, failing := newHome(opts.FS, dir), newFailedFS(opts.FS)
 	opts.FS = failing
-	room, err := newRoom(dir, &opts)
+	ctx, stop := context.WithCancel(context.Background())
+	guard, err := diskspace.New(ctx, opts.guardConfig(dir))
 	if err != nil {
+		stop()
 		return nil, errors.Join(err, lock.Close())
 	}
+	opts.MemTableSize = uint64(guard.MemTable())
 	e := newEngine(opts, lock)
-	e.room = room
+	e.guard, e.over, e.stop = guard, ctx, stop
 	e.home, e.files = home, failing
 	if err := e.home.clearStage(); err != nil { // it only takes space
 		e.logger.Warn("what an interrupted backup left could not be removed", "err", err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	e.stop = stop
-	room.over = ctx
-	opts.FS = pacedFS{reserveFS{opts.FS, room}, func() {
-		if e.serving.Load() {
-			_ = opts.Clock.Sleep(ctx, failurePause) // an early end is welcome
-		}
-	}}
+	opts.FS = guard.FS(opts.FS)
 	if err := e.start(dir, opts); err != nil {
 		stop()
 		return nil, errors.Join(err, lock.Close())
@@ -80,6 +77,13 @@ func open(dir string, opts Options) (_ *Engine, err error) {
 	e.background.Go(func() { e.settleOften(ctx) })
 	e.background.Go(func() { e.checkpointOften(ctx) })
 	return e, nil
+}
+
+// guardConfig says what the guard of the disk is to know of the store in dir.
+func (o *Options) guardConfig(dir string) diskspace.Config {
+	return diskspace.Config{
+		FS: o.FS, Dir: dir, Quota: o.MaxDisk, MemTable: int64(o.MemTableSize), Clock: o.Clock, Logger: o.Logger,
+	}
 }
 
 // start looks for damage, lets Pebble open the store, loads it and has it follow the log.
@@ -102,12 +106,9 @@ func (e *Engine) start(dir string, opts Options) error {
 	}
 	damage := pebblefile.NewDamageLog(opts.Logger, dir)
 	options.FS = treeFS{pebblefile.TablesFS{FS: begun, Tell: damage.Tell}, &syncedFolder{path: dir}, e.syncLog, e.fail}
-	e.compactions = newCompactions(opts.Clock)
-	options.EventListener = watch(damage, e.compactions)
-	options.Experimental.CompactionScheduler = e.compactions
-	e.room.fit(options)
-	e.stalls.listen(options.EventListener)
-	config.FS = logfile.FS{FS: opts.FS, Folder: options.FS, Fits: func() bool { return e.room.fitsMore(int64(config.SegmentBytes)) }}
+	options.EventListener = watch(damage)
+	e.guard.Shape(options)
+	config.FS = logfile.FS{FS: opts.FS, Folder: options.FS, Fits: func() bool { return e.guard.FitsLog(int64(config.SegmentBytes)) }}
 	if opts.Tune != nil {
 		opts.Tune(options)
 	}
@@ -122,13 +123,12 @@ func (e *Engine) start(dir string, opts Options) error {
 		opts.Opened(e.db)
 	}
 	e.noteLogSize(opts.LogBytes, config)
-	e.room.begin(e.written, e.stalls.move)
-	e.stalls.every = min(e.room.memTable, int64(e.log.Capacity())) / 16
+	e.guard.Begin(int64(e.log.Capacity()))
 	return nil
 }
 
 // watch returns what Pebble is to tell of its work.
-func watch(l *pebblefile.DamageLog, pace *compactions) *pebbledb.EventListener {
+func watch(l *pebblefile.DamageLog) *pebbledb.EventListener {
 	return &pebbledb.EventListener{
 		DataCorruption: func(info pebbledb.DataCorruptionInfo) { l.Tell(pebblefile.TableProblem(&info)) }, // the default ends the process
 		BackgroundError: func(err error) {
@@ -136,7 +136,6 @@ func watch(l *pebblefile.DamageLog, pace *compactions) *pebbledb.EventListener {
 				l.Logger.Error("work in the background of the store", "err", err)
 			}
 		},
-		CompactionEnd: func(info pebbledb.CompactionInfo) { pace.ended(info.Err) },
 	}
 }
 
@@ -147,7 +146,7 @@ func (e *Engine) openParts(dir string, options *pebbledb.Options, config wal.Con
 	}
 	mark, err := e.load(config, inherit)
 	if err == nil {
-		e.compactions.begin()
+		e.guard.Compactions.Allow()
 		err = e.openLog(config, mark)
 	}
 	if err != nil {
@@ -175,6 +174,9 @@ func (e *Engine) openDB(dir string, options *pebbledb.Options) (db *pebbledb.DB,
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
+			if err == nil {
+				e.guard.Attach(db, guarded{e})
+			}
 			e.serving.Store(err == nil)
 		case error:
 			err = p

@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/diskspace"
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/mmap"
 	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
@@ -57,7 +58,6 @@ const (
 	defaultCacheBytes = 256 << 20
 	minMemTableSize   = 4 << 20
 	maxMemTableSize   = 16 << 20
-	memTables         = 4
 )
 
 func (o Options) check() error {
@@ -70,8 +70,8 @@ func (o Options) check() error {
 	if o.LogBytes != 0 && (o.LogBytes < minLogBytes || o.LogBytes > maxLogBytes) {
 		return fmt.Errorf("log of %d bytes: from %d to %d", o.LogBytes, minLogBytes, maxLogBytes)
 	}
-	if o.MaxDisk != 0 && o.MaxDisk < minMaxDisk {
-		return fmt.Errorf("disk limit of %d bytes: at least %d", o.MaxDisk, minMaxDisk)
+	if o.MaxDisk != 0 && o.MaxDisk < diskspace.MinQuota {
+		return fmt.Errorf("disk limit of %d bytes: at least %d", o.MaxDisk, diskspace.MinQuota)
 	}
 	return nil
 }
@@ -105,7 +105,7 @@ func (o Options) pebble(fs vfs.FS, lock *pebbledb.Lock, fatal func(error)) *pebb
 	p := tree.Options(tree.Config{
 		FS: fs, Lock: lock, CacheBytes: o.CacheBytes - max(o.RecordBytes, 0), MemTableBytes: o.MemTableSize, Logger: o.Logger, Fatal: fatal,
 	})
-	p.MemTableStopWritesThreshold = memTables
-	p.L0StopWritesThreshold = maxDepth
+	p.MemTableStopWritesThreshold = diskspace.MemTables
+	p.L0StopWritesThreshold = diskspace.MaxDepth
 	return p
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/diskspace"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 	"github.com/sessiond/sessiond/storage/pebble/internal/tree"
@@ -50,7 +51,7 @@ func closeTest(t testing.TB, e *Engine) {
 
 // openAndClose opens and closes the store in a folder of the disk.
 func openAndClose(dir string) error {
-	e, err := Open(dir, Options{CacheBytes: 1 << 20, MaxDisk: minMaxDisk})
+	e, err := Open(dir, Options{CacheBytes: 1 << 20, MaxDisk: diskspace.MinQuota})
 	if err != nil {
 		return err
 	}
@@ -133,11 +134,11 @@ func bring(t testing.TB, e *Engine) {
 // tryBring is bring where the disk may be full.
 func tryBring(t testing.TB, e *Engine) (err error) {
 	t.Helper()
-	if clock, manual := e.clock.(*ttl.Manual); manual && e.written().pending > e.room.memTable {
+	if clock, manual := e.clock.(*ttl.Manual); manual && int64(e.db.Metrics().MemTable.Size) > e.guard.MemTable() {
 		defer keepMoving(clock)() // or Pebble waits for ever before it tries again
 	}
 	eventually(t, "everything is in the tree", func() bool {
-		if err = e.checkpoint(context.Background()); e.room.level.Load() > 0 && err == nil {
+		if err = e.checkpoint(context.Background()); e.guard.Refuses(diskspace.ClassInsert) && err == nil {
 			err = storage.ErrFull
 		}
 		m := e.memory.Load()

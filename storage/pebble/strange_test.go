@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/diskspace"
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
@@ -101,7 +102,7 @@ func hasHead(name string) bool {
 // buildStrange makes a store with every kind of file and returns their names.
 func buildStrange(t *testing.T, dir string) []string {
 	t.Helper()
-	e, err := Open(dir, Options{CacheBytes: 1 << 20, MaxDisk: minMaxDisk})
+	e, err := Open(dir, Options{CacheBytes: 1 << 20, MaxDisk: diskspace.MinQuota})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +206,7 @@ func TestOpen_StrangeFolder(t *testing.T) {
 func TestBackup_Strange(t *testing.T) {
 	t.Parallel()
 	store, to := filepath.Join(t.TempDir(), "store"), filepath.Join(t.TempDir(), "backup")
-	e, err := Open(store, Options{CacheBytes: 1 << 20, MaxDisk: minMaxDisk})
+	e, err := Open(store, Options{CacheBytes: 1 << 20, MaxDisk: diskspace.MinQuota})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +268,7 @@ func TestBackup_Strange(t *testing.T) {
 func TestBackup_StrangeFolders(t *testing.T) {
 	t.Parallel()
 	store, to, restored := t.TempDir(), t.TempDir(), t.TempDir()
-	e, err := Open(store, Options{CacheBytes: 1 << 20, MaxDisk: minMaxDisk})
+	e, err := Open(store, Options{CacheBytes: 1 << 20, MaxDisk: diskspace.MinQuota})
 	if err != nil {
 		t.Fatal(err)
 	}

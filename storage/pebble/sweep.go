@@ -12,6 +12,7 @@ import (
 
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
+	"github.com/sessiond/sessiond/storage/pebble/internal/diskspace"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 	"github.com/sessiond/sessiond/ttl"
@@ -157,7 +158,7 @@ func (e *Engine) Sweep(ctx context.Context, now ttl.Instant, budget int) (n int,
 	if err := e.ready(ctx); err != nil {
 		return 0, ttl.Never, err
 	}
-	if e.room.refuses(ends) {
+	if e.guard.Refuses(diskspace.ClassDelete) {
 		return 0, ttl.Never, storage.ErrFull
 	}
 	if err := e.moveTime(ctx, now); err != nil {

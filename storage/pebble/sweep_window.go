@@ -10,6 +10,7 @@ import (
 
 	"github.com/sessiond/sessiond/storage"
 	"github.com/sessiond/sessiond/storage/pebble/internal/dirty"
+	"github.com/sessiond/sessiond/storage/pebble/internal/diskspace"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/storage/pebble/internal/pebblefile"
 	"github.com/sessiond/sessiond/storage/pebble/internal/wal"
@@ -95,13 +96,13 @@ func behind(now ttl.Instant) ttl.Instant {
 
 // maySweep waits until changes are welcome, and returns why there are none to be.
 func (e *Engine) maySweep(ctx context.Context) error {
-	if e.room.refuses(ends) {
+	if e.guard.Refuses(diskspace.ClassDelete) {
 		return storage.ErrFull
 	}
-	if err := e.stalls.wait(ctx); err != nil {
+	if err := e.guard.Wait(ctx); err != nil {
 		return err
 	}
-	if err := e.refused(); err != nil {
+	if err := e.guard.Damage(); err != nil {
 		return err
 	}
 	return ctx.Err()
@@ -275,7 +276,7 @@ func (f *filed) keep(e *Engine, m *dirty.Memory) {
 		c.keep(m)
 		e.cache.Put(f.place, f.name, c.now, nil, false)
 		e.index.notice(c.add)
-		e.stalls.note(len(f.name) + layout.HeaderSize) // no frame tells of it
+		e.guard.Grew(len(f.name) + layout.HeaderSize) // no frame tells of it
 	}
 	if f.key != nil && !m.Removes(uint64(f.place), f.name, int64(f.due)) {
 		m.Now().AddStale(f.key)

@@ -82,7 +82,7 @@ func (e *Engine) logError(ctx context.Context, err error) error {
 func (e *Engine) settleOften(ctx context.Context) {
 	var quiet wal.LSN // the end of the log at the last look
 	for e.clock.Sleep(ctx, laxInterval) == nil {
-		e.watchRoom()
+		e.watchDisk()
 		err := e.await(ctx, e.logEnd())
 		if err == nil {
 			err = e.logError(ctx, e.log.Note())
@@ -90,14 +90,13 @@ func (e *Engine) settleOften(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			e.logger.Error("sync in the background", "err", err)
 		}
-		e.watchTables()
 		end := e.log.End()
 		if due, _ := e.fills(); due || end == quiet && e.hasMuch() {
 			e.checkpoints.ask()
 		}
 		quiet = end
-		e.stalls.move()
-		if e.mayFlush() {
+		e.guard.Wake()
+		if e.guard.MayFlush() {
 			if err := e.large.release(e.db.AsyncFlush); err != nil {
 				e.logger.Error("flush in the background", "err", err)
 			}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/sessiond/sessiond/storage/pebble/internal/diskspace"
 	"github.com/sessiond/sessiond/storage/pebble/internal/folder"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 )
@@ -34,7 +35,7 @@ type treeFS struct {
 func (fs treeFS) Unwrap() vfs.FS { return fs.FS }
 
 func (fs treeFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	if category == categoryFlush {
+	if category == diskspace.CategoryFlush {
 		if err := fs.syncLog(); err != nil {
 			return nil, err
 		}

@@ -19,27 +19,27 @@ import (
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// BackupReport describes a copy of a store.
+// Report describes a copy of a store.
 type Report struct {
 	// Made is the instant of the copy. Every change that was acknowledged before is in it,
 	// and perhaps a few later ones, each with all that came before.
 	Made ttl.Instant
 	// Records holds the sizes of the databases that are not empty: of the copy if Restore
-	// tells them, of the store when the copying began if Backup does.
+	// tells them, of the store when the copying began if Make does.
 	Records map[int]int64
 	// Bytes is the size of the copy, and Copied how many of them had to be written. The
 	// rest is shared with the store or with the copy before.
 	Bytes, Copied int64
 }
 
-// BackupOptions changes how Backup works. The zero value is ready to use.
+// Options changes how Make works. The zero value is ready to use.
 type Options struct {
 	// Progress is told how many bytes of how many the copy has, shared ones included, by one
 	// goroutine. At the end both are equal. Nil means nobody.
 	Progress func(done, total int64)
 }
 
-// Backup copies the store, as it stands at one instant, into the folder dir. The store goes
+// Make copies the store, as it stands at one instant, into the folder dir. The store goes
 // on working. A copy that is there already is replaced when the new one is complete and on
 // stable storage, and not before, whatever happens; what has not changed since is not
 // copied again. Where the file system allows it nothing is copied but the log: the copy and
@@ -47,7 +47,7 @@ type Options struct {
 // not from the loss of the disk.
 //
 // The folder must be absent or empty or hold an earlier backup, of whatever store, or
-// Backup returns ErrForeign. One Backup is made at a time; others wait.
+// Make returns ErrForeign. One copy is made at a time; others wait.
 func Make(ctx context.Context, e *pebble.Engine, dir string, opts Options) (Report, error) {
 	b, err := backup(ctx, e, dir, opts)
 	if err != nil {
@@ -56,7 +56,7 @@ func Make(ctx context.Context, e *pebble.Engine, dir string, opts Options) (Repo
 	return b, nil
 }
 
-// BackupClosed is Backup for a store, in the folder from, that nobody has open. It returns
+// MakeClosed is Make for a store, in the folder from, that nobody has open. It returns
 // ErrNoStore if there is none.
 func MakeClosed(ctx context.Context, from, dir string, options pebble.Options, opts Options) (_ Report, err error) {
 	files := options.FS

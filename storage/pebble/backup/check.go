@@ -18,7 +18,7 @@ import (
 
 const adviceBackup = "make another backup"
 
-// CheckAny is Check for the folder of a store or of a backup. The copy in a backup is compared with its
+// Check is repair.Check for the folder of a store or of a backup. The copy in a backup is compared with its
 // receipt, and then read as a store.
 func Check(ctx context.Context, dir string, opts repair.CheckOptions) (repair.CheckReport, error) {
 	files, err := opts.FS, error(nil)

@@ -17,79 +17,34 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sessiond/sessiond/storage"
+	"github.com/sessiond/sessiond/storage/pebble/internal/diskspace"
+	"github.com/sessiond/sessiond/storage/pebble/internal/diskspace/smalldisk"
 	"github.com/sessiond/sessiond/storage/pebble/internal/layout"
 	"github.com/sessiond/sessiond/ttl"
 )
 
-// Ensure that sizes follow from the disk as the decision on room says.
-func TestGeometryOf(t *testing.T) {
-	t.Parallel()
-	const kb, mb, gb = 1 << 10, 1 << 20, 1 << 30
-	tests := []struct {
-		name            string
-		total, memTable int64
-		want            geometry
-	}{
-		{"smallest quota", 32 * mb, 64 * mb,
-			geometry{keep: 8 * mb, size: 2 * mb, memTable: mb, first: 64 * kb, table: 512 * kb, base: 2 * mb}},
-		{"96 MB", 96 * mb, 64 * mb,
-			geometry{keep: 8 * mb, size: 2 * mb, memTable: mb, first: 64 * kb, table: 512 * kb, base: 2 * mb}},
-		{"1 GB", gb, 64 * mb,
-			geometry{keep: 64 * mb, size: 16 * mb, memTable: 8 * mb, first: 512 * kb, table: 4 * mb, base: 16 * mb}},
-		{"1 GB, small cache", gb, 4 * mb,
-			geometry{keep: 64 * mb, size: 8 * mb, memTable: 4 * mb, first: 512 * kb, table: 4 * mb, base: 16 * mb}},
-		{"100 GB", 100 * gb, 64 * mb,
-			geometry{keep: gb, size: 128 * mb, memTable: 64 * mb, first: 2 * mb, table: 64 * mb, base: 64 * mb}},
-		{"no end", unlimited, 64 * mb,
-			geometry{keep: gb, size: 128 * mb, memTable: 64 * mb, first: 2 * mb, table: 64 * mb, base: 64 * mb}},
-	}
-	for _, tt := range tests {
-		if got := geometryOf(tt.total, tt.memTable); got != tt.want {
-			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
-		}
-	}
-}
-
-// Ensure that for every size of disk the demands are refused in their order, that compactions
-// stop above what deletions need and fit into what is kept, and that most is left for sessions.
-func TestGeometry_Lines(t *testing.T) {
-	t.Parallel()
-	for total := int64(minMaxDisk); total < 1<<50; total += total / 3 {
-		for memTable := int64(minMemTableSize); memTable <= maxMemTableSize; memTable *= 2 {
-			g := geometryOf(total, memTable)
-			lines := []int64{g.line(grows), g.line(extends), g.floor(), g.line(ends) + g.pinch() + g.slack(ends), g.line(ends), 0}
-			for i := range lines[1:] {
-				if lines[i] <= lines[i+1] {
-					t.Errorf("%d bytes, tables of %d: lines %v", total, memTable, lines)
-				}
-			}
-			if left := g.size - g.spared(); left < g.memTable+g.memTable/8 {
-				t.Errorf("%d bytes: %d of the reserve are for flushes, and a table in memory has %d", total, left, g.memTable)
-			}
-			if g.spared() <= g.line(ends)+g.pinch() {
-				t.Errorf("%d bytes: a flush leaves %d of the reserve, and nothing can be deleted below %d",
-					total, g.spared(), g.line(ends)+g.pinch())
-			}
-			if g.keep < 12*g.table || g.keep < 2*maxDepth*g.first {
-				t.Errorf("%d bytes: a compaction of tables of %d and %d does not fit into %d", total, g.table, g.first, g.keep)
-			}
-			if g.line(grows) > total/3 {
-				t.Errorf("%d bytes: %d are kept", total, g.line(grows))
-			}
-		}
-	}
-}
-
 const smallDisk = 48 << 20
+
+type smallFS = smalldisk.FS
+
+// newSmallFS returns a file system of total bytes over fs, whose files in testDir count.
+func newSmallFS(t testing.TB, fs vfs.FS, total int64) *smallFS {
+	t.Helper()
+	s, err := smalldisk.New(fs, testDir, total)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
 
 // leaveRoom has somebody else take all but n bytes, some of the reserve too if need be, and
 // then looks at the room.
 func leaveRoom(e *Engine, fs *smallFS, n int64) {
-	for e.room.reserve.held.Load() > n && e.room.reserve.give(0) {
+	for e.guard.Ballast().Held() > n && e.guard.Ballast().Release(0) {
 		continue
 	}
-	fs.leave(n - e.room.reserve.held.Load())
-	e.room.look()
+	fs.Leave(n - e.guard.Ballast().Held())
+	e.guard.Look()
 }
 
 // attempt updates one record and returns nil or storage.ErrFull. What was applied is synced.
@@ -135,21 +90,21 @@ func TestRoom_Order(t *testing.T) {
 	rec := storage.Record{Kind: storage.KindString, Value: []byte("value"), Deadline: 5000}
 	updates := []struct {
 		name  string
-		needs demand
+		needs diskspace.Class
 		fn    func(storage.Txn) error
 	}{
-		{"new record", grows, func(tx storage.Txn) error { return tx.Put(fresh, rec) }},
-		{"other value", grows, func(tx storage.Txn) error { return tx.Put(a, rec) }},
-		{"one goes, one comes", grows, func(tx storage.Txn) error { return errors.Join(tx.Delete(a), tx.Put(fresh, rec)) }},
-		{"flush, and one comes", grows, func(tx storage.Txn) error { return errors.Join(tx.Flush(0), tx.Put(fresh, rec)) }},
-		{"later deadline", extends, func(tx storage.Txn) error { return tx.SetDeadline(a, 9000) }},
-		{"no deadline any more", extends, func(tx storage.Txn) error { return tx.SetDeadline(a, ttl.Never) }},
-		{"one goes, one stays longer", extends, func(tx storage.Txn) error { return errors.Join(tx.Delete(b), tx.SetDeadline(a, 9000)) }},
-		{"earlier deadline", ends, func(tx storage.Txn) error { return tx.SetDeadline(a, 3000) }},
-		{"deletion", ends, func(tx storage.Txn) error { return tx.Delete(a) }},
-		{"came and went", ends, func(tx storage.Txn) error { return errors.Join(tx.Put(fresh, rec), tx.Delete(fresh)) }},
-		{"flush", ends, func(tx storage.Txn) error { return tx.Flush(0) }},
-		{"swap", ends, func(tx storage.Txn) error { return tx.Swap(0, 1) }},
+		{"new record", diskspace.ClassInsert, func(tx storage.Txn) error { return tx.Put(fresh, rec) }},
+		{"other value", diskspace.ClassInsert, func(tx storage.Txn) error { return tx.Put(a, rec) }},
+		{"one goes, one comes", diskspace.ClassInsert, func(tx storage.Txn) error { return errors.Join(tx.Delete(a), tx.Put(fresh, rec)) }},
+		{"flush, and one comes", diskspace.ClassInsert, func(tx storage.Txn) error { return errors.Join(tx.Flush(0), tx.Put(fresh, rec)) }},
+		{"later deadline", diskspace.ClassExtend, func(tx storage.Txn) error { return tx.SetDeadline(a, 9000) }},
+		{"no deadline any more", diskspace.ClassExtend, func(tx storage.Txn) error { return tx.SetDeadline(a, ttl.Never) }},
+		{"one goes, one stays longer", diskspace.ClassExtend, func(tx storage.Txn) error { return errors.Join(tx.Delete(b), tx.SetDeadline(a, 9000)) }},
+		{"earlier deadline", diskspace.ClassDelete, func(tx storage.Txn) error { return tx.SetDeadline(a, 3000) }},
+		{"deletion", diskspace.ClassDelete, func(tx storage.Txn) error { return tx.Delete(a) }},
+		{"came and went", diskspace.ClassDelete, func(tx storage.Txn) error { return errors.Join(tx.Put(fresh, rec), tx.Delete(fresh)) }},
+		{"flush", diskspace.ClassDelete, func(tx storage.Txn) error { return tx.Flush(0) }},
+		{"swap", diskspace.ClassDelete, func(tx storage.Txn) error { return tx.Swap(0, 1) }},
 	}
 	for _, u := range updates {
 		t.Run(u.name, func(t *testing.T) {
@@ -157,19 +112,19 @@ func TestRoom_Order(t *testing.T) {
 			fs := newSmallFS(t, vfs.NewMem(), smallDisk)
 			e := openTest(t, fs, Options{Clock: ttl.NewManual(1)})
 			defer closeTest(t, e)
-			lowest := func(d demand) int64 { return e.room.line(d) + e.room.pinch() }
+			lowest := func(c diskspace.Class) int64 { return e.guard.Threshold(c) + e.guard.Margin() }
 			for _, level := range []struct {
 				room    int64
-				refused demand // this one and those before it
+				refused diskspace.Class // this one and those before it
 			}{
-				{lowest(grows) + 64<<10, -1},
-				{lowest(grows) - 1, grows},
-				{lowest(extends) - 1, extends},
-				{lowest(ends) - 1, ends},
-				{lowest(grows) + e.room.slack(grows) + 64<<10, -1},
+				{lowest(diskspace.ClassInsert) + 64<<10, -1},
+				{lowest(diskspace.ClassInsert) - 1, diskspace.ClassInsert},
+				{lowest(diskspace.ClassExtend) - 1, diskspace.ClassExtend},
+				{lowest(diskspace.ClassDelete) - 1, diskspace.ClassDelete},
+				{lowest(diskspace.ClassInsert) + e.guard.Hysteresis(diskspace.ClassInsert) + 64<<10, -1},
 			} {
-				fs.release()
-				e.room.look()
+				fs.Release()
+				e.guard.Look()
 				put(t, e, "a", "old", 4000)
 				put(t, e, "b", "old", 4000)
 				before := survey(t, e)
@@ -181,7 +136,7 @@ func TestRoom_Order(t *testing.T) {
 				if after := survey(t, e); err != nil && !maps.Equal(before, after) {
 					t.Errorf("room for %d bytes: refused, and the store changed from %v to %v", level.room, before, after)
 				}
-				if disk := e.Disk(); disk.Full != (level.refused >= grows) {
+				if disk := e.Disk(); disk.Full != (level.refused >= diskspace.ClassInsert) {
 					t.Errorf("room for %d bytes: Disk = %+v", level.room, disk)
 				}
 			}
@@ -197,16 +152,16 @@ func TestRoom_Sweeps(t *testing.T) {
 	defer closeTest(t, e)
 	put(t, e, "early", "value", 10)
 	put(t, e, "late", "value", 20)
-	leaveRoom(e, fs, e.room.reserve.held.Load())
+	leaveRoom(e, fs, e.guard.Ballast().Held())
 	if n := sweepAll(t, e, 15, 100); n != 1 {
 		t.Errorf("%d records were swept on a full disk, want 1", n)
 	}
-	leaveRoom(e, fs, e.room.line(ends)/2)
+	leaveRoom(e, fs, e.guard.Threshold(diskspace.ClassDelete)/2)
 	if n, _, err := e.Sweep(t.Context(), 25, 100); n != 0 || !errors.Is(err, storage.ErrFull) {
 		t.Errorf("with nothing left to write to Sweep = %d, %v, want %v", n, err, storage.ErrFull)
 	}
-	fs.release()
-	e.watchRoom()
+	fs.Release()
+	e.watchDisk()
 	if n := sweepAll(t, e, 25, 100); n != 1 {
 		t.Errorf("%d records were swept when there was room, want 1", n)
 	}
@@ -226,14 +181,14 @@ func TestRoom_DeletedBefore(t *testing.T) {
 		put(t, e, fmt.Sprint(i), noiseOf(rng, 8<<10), ttl.Never)
 	}
 	settle(t, e, fs)
-	admit := holdCompactions(e) // or the space may be free before there is no room
+	admit := e.guard.Compactions.Hold() // or the space may be free before there is no room
 	for i := range records / 2 {
 		if err := tryDelete(t, e, fmt.Sprint(i)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	e.room.look()
-	leaveRoom(e, fs, e.room.bar(grows)-512<<10)
+	e.guard.Look()
+	leaveRoom(e, fs, e.guard.Required(diskspace.ClassInsert)-512<<10)
 	if tryPut(t, e, "new", "value", ttl.Never) == nil {
 		t.Fatal("there is room")
 	}
@@ -260,7 +215,7 @@ func TestRoom_DeletionsStopInTime(t *testing.T) {
 	for i := range records {
 		put(t, e, name(i), "value", ttl.Never)
 	}
-	fs.leave(0)
+	fs.Leave(0)
 	ended := 0
 	for ended < records && tryDelete(t, e, name(ended)) == nil {
 		ended++
@@ -271,7 +226,7 @@ func TestRoom_DeletionsStopInTime(t *testing.T) {
 	if n := len(survey(t, e)); n != records-ended {
 		t.Errorf("%d records after %d of %d were deleted", n, ended, records)
 	}
-	fs.release()
+	fs.Release()
 	defer keepMoving(clock)()
 	eventually(t, "deletions are accepted", func() bool { return tryDelete(t, e, name(ended)) == nil })
 }
@@ -287,17 +242,17 @@ func TestRoom_FlushLeavesRoomForDeletions(t *testing.T) {
 	for i := range 24 {
 		syncTo(t, e, put(t, e, fmt.Sprint(i), noiseOf(rng, 8<<10), ttl.Never))
 	}
-	fs.leave(0)
+	fs.Leave(0)
 	done, err := e.db.AsyncFlush()
 	if err != nil {
 		t.Fatal(err)
 	}
 	<-done
-	fs.leave(0) // and what the flush freed
-	e.watchRoom()
+	fs.Leave(0) // and what the flush freed
+	e.watchDisk()
 	for i := range 24 {
 		if err := tryDelete(t, e, fmt.Sprint(i)); err != nil {
-			t.Fatalf("deletion %d after a flush from the reserve, of which %d bytes are left: %v", i, e.room.reserve.held.Load(), err)
+			t.Fatalf("deletion %d after a flush from the reserve, of which %d bytes are left: %v", i, e.guard.Ballast().Held(), err)
 		}
 	}
 }
@@ -308,7 +263,7 @@ func TestRoom_StuckTable(t *testing.T) {
 	t.Parallel()
 	var full atomic.Bool
 	fs := newSmallFS(t, vfs.NewMem(), smallDisk)
-	fs.refuses = func(category vfs.DiskWriteCategory) bool { return full.Load() && category == categoryFlush }
+	fs.Refuses = func(category vfs.DiskWriteCategory) bool { return full.Load() && category == diskspace.CategoryFlush }
 	clock := ttl.NewManual(1)
 	e := openTest(t, fs, Options{Clock: clock})
 	defer closeTest(t, e)
@@ -321,7 +276,7 @@ func TestRoom_StuckTable(t *testing.T) {
 	put(t, e, "last", "value", ttl.Never)
 	full.Store(true)
 	e.checkpoints.ask()
-	eventually(t, "a table is stuck", e.room.stuck.Load)
+	eventually(t, "a table is stuck", e.guard.FlushBlocked)
 	ended := 0
 	for ended < records && tryDelete(t, e, name(ended)) == nil { // a change that waits hangs the test
 		ended++
@@ -357,7 +312,7 @@ func keepMoving(clock *ttl.Manual) (stop func()) {
 func killed(t testing.TB, fs *smallFS) *smallFS {
 	t.Helper()
 	mem := fs.FS.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
-	return newSmallFS(t, mem, fs.total)
+	return newSmallFS(t, mem, fs.Total())
 }
 
 // Ensure that a store opens on a disk of which every byte is taken, thanks to its reserve,
@@ -380,13 +335,13 @@ func TestOpen_FullDisk(t *testing.T) {
 	again := killed(t, fs)
 	closeTest(t, e)
 
-	again.leave(0)
+	again.Leave(0)
 	e = openTest(t, again, Options{Clock: ttl.NewManual(1), MemTableSize: 1 << 20})
 	if got := survey(t, e); !maps.Equal(got, want) {
 		t.Fatalf("%d records, want %d", len(got), len(want))
 	}
-	again.leave(0) // and what opening freed
-	e.room.look()
+	again.Leave(0) // and what opening freed
+	e.guard.Look()
 	if err := tryPut(t, e, "new", "value", 5000); err == nil {
 		t.Error("a new record is accepted on a full disk")
 	}
@@ -396,14 +351,14 @@ func TestOpen_FullDisk(t *testing.T) {
 		}
 	}
 	closeTest(t, e)
-	again.release()
+	again.Release()
 	e = openTest(t, again, Options{Clock: ttl.NewManual(1)})
 	defer closeTest(t, e)
 	if err := tryPut(t, e, "new", "value", 5000); err != nil {
 		t.Errorf("a new record when there is room: %v", err)
 	}
-	if held := e.room.reserve.held.Load(); held != e.room.size {
-		t.Errorf("the reserve has %d bytes when there is room, want %d", held, e.room.size)
+	if held := e.guard.Ballast().Held(); held != e.guard.Ballast().Whole() {
+		t.Errorf("the reserve has %d bytes when there is room, want %d", held, e.guard.Ballast().Whole())
 	}
 }
 
@@ -420,25 +375,23 @@ func TestOpen_NoRoomAtAll(t *testing.T) {
 	want := survey(t, e)
 	again := killed(t, fs)
 	closeTest(t, e)
-	for i := range reservePieces {
+	for i := range diskspace.BallastPieces {
 		if err := again.Remove(again.PathJoin(testDir, fmt.Sprint(layout.BallastPrefix, i))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	again.leave(0)
-	again.mu.Lock()
-	files := maps.Clone(again.sizes)
-	again.mu.Unlock()
+	again.Leave(0)
+	files := again.Sizes()
 	opts := Options{Clock: ttl.NewManual(1), FS: again, CacheBytes: 1 << 20, MemTableSize: 256 << 10}
 	if _, err := Open(testDir, opts); !errors.Is(err, storage.ErrFull) {
 		t.Fatalf("Open = %v, want %v", err, storage.ErrFull)
 	}
 	for path, size := range files {
-		if again.sizes[path] != size {
-			t.Errorf("%s has %d bytes after Open, and had %d", path, again.sizes[path], size)
+		if got := again.Sizes()[path]; got != size {
+			t.Errorf("%s has %d bytes after Open, and had %d", path, got, size)
 		}
 	}
-	again.release()
+	again.Release()
 	e = openTest(t, again, Options{Clock: ttl.NewManual(1)})
 	defer closeTest(t, e)
 	if got := survey(t, e); !maps.Equal(got, want) {
@@ -483,7 +436,7 @@ func TestOpen_NoRoomForTables(t *testing.T) {
 	closeTest(t, e)
 	var full atomic.Bool
 	full.Store(true)
-	again.refuses = func(category vfs.DiskWriteCategory) bool { return full.Load() && category == categoryFlush }
+	again.Refuses = func(category vfs.DiskWriteCategory) bool { return full.Load() && category == diskspace.CategoryFlush }
 	clock := ttl.NewManual(1)
 	e = openTest(t, again, Options{Clock: clock})
 	defer closeTest(t, e)
@@ -498,6 +451,24 @@ func TestOpen_NoRoomForTables(t *testing.T) {
 	}
 }
 
+// Ensure that there is none where the file system does not tell its sizes, and that room has
+// no end there.
+func TestReserve_UnknownDisk(t *testing.T) {
+	t.Parallel()
+	fs := vfs.NewMem()
+	e := openTest(t, fs, Options{})
+	defer closeTest(t, e)
+	e.watchDisk()
+	names, err := fs.List(testDir)
+	if err != nil || slices.ContainsFunc(names, layout.IsBallast) || e.guard.Ballast().Held() > 0 {
+		t.Errorf("files %v, %v, a ballast of %d bytes", names, err, e.guard.Ballast().Held())
+	}
+	if free := e.Disk().Available; free < 1<<62 {
+		t.Errorf("%d bytes can be written, want no end", free)
+	}
+	put(t, e, "a", "value", ttl.Never)
+}
+
 // Ensure that a store with a limit behaves at it as on a full disk: it refuses what would make
 // its files larger than that, and when records are deleted, gives their space back and goes on.
 func TestRoom_Quota(t *testing.T) {
@@ -505,19 +476,11 @@ func TestRoom_Quota(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	fs := newSmallFS(t, vfs.NewMem(), 1<<40)
 	clock := ttl.NewManual(1)
-	e := openTest(t, fs, Options{Clock: clock, MaxDisk: minMaxDisk, LogBytes: 4 << 20}) // what the log has it keeps
+	e := openTest(t, fs, Options{Clock: clock, MaxDisk: diskspace.MinQuota, LogBytes: 4 << 20}) // what the log has it keeps
 	defer closeTest(t, e)
 	defer keepMoving(clock)()
-	held := func() int64 {
-		fs.mu.Lock()
-		defer fs.mu.Unlock()
-		return fs.held
-	}
-	most := func() int64 {
-		fs.mu.Lock()
-		defer fs.mu.Unlock()
-		return fs.most
-	}
+	held := func() int64 { n, _ := fs.Held(); return n }
+	most := func() int64 { _, n := fs.Held(); return n }
 	var names []string
 	for refused := 0; refused < 100; {
 		name := fmt.Sprint(len(names))
@@ -528,10 +491,10 @@ func TestRoom_Quota(t *testing.T) {
 		}
 		names = append(names, name)
 	}
-	if most := most(); most < minMaxDisk/2 {
-		t.Errorf("the files had %d bytes, the limit is %d", most, minMaxDisk)
+	if most := most(); most < diskspace.MinQuota/2 {
+		t.Errorf("the files had %d bytes, the limit is %d", most, diskspace.MinQuota)
 	}
-	if disk := e.Disk(); !disk.Full || disk.Quota != minMaxDisk || disk.Used < minMaxDisk/2 || disk.Available < 1<<39 {
+	if disk := e.Disk(); !disk.Full || disk.Quota != diskspace.MinQuota || disk.Used < diskspace.MinQuota/2 || disk.Available < 1<<39 {
 		t.Errorf("Disk = %+v", disk)
 	}
 	for _, name := range names[:len(names)/10*9] {
@@ -543,9 +506,9 @@ func TestRoom_Quota(t *testing.T) {
 	if err := e.checkpoint(t.Context()); err != nil { // what memory has of the deletions
 		t.Fatal(err)
 	}
-	eventually(t, "the space is given back", func() bool { return held() < minMaxDisk*3/4 })
-	if most := most(); most > minMaxDisk {
-		t.Errorf("the files had %d bytes, the limit is %d", most, minMaxDisk)
+	eventually(t, "the space is given back", func() bool { return held() < diskspace.MinQuota*3/4 })
+	if most := most(); most > diskspace.MinQuota {
+		t.Errorf("the files had %d bytes, the limit is %d", most, diskspace.MinQuota)
 	}
 	// Pebble leaves what was put off alone for half a minute; that must keep nothing waiting.
 	for i := range 4000 {
@@ -619,17 +582,17 @@ func (x *fullLife) step() {
 			clear(x.want)
 		}
 	case n < 915:
-		x.fs.leave(x.rng.Int64N(1 << 20))
+		x.fs.Leave(x.rng.Int64N(1 << 20))
 	case n < 925:
-		x.fs.leave(0)
+		x.fs.Leave(0)
 	case n < 945:
-		x.fs.release()
+		x.fs.Release()
 	case n < 948:
 		x.restart()
 	case n < 955:
 		x.sweep()
 	case n < 960:
-		x.e.watchRoom()
+		x.e.watchDisk()
 	default:
 		rec, found := get(x.t, x.e, s.name)
 		if im, ok := x.want[s]; found != ok || found && (string(rec.Value) != im.value || rec.Deadline != im.deadline) {
@@ -670,8 +633,8 @@ func (x *fullLife) restart() {
 	next := x.fs
 	if kill := x.rng.IntN(2) == 0; kill {
 		next = killed(x.t, x.fs)
-		next.foreign = x.fs.foreign
-		x.fs.release()
+		next.Take(x.fs)
+		x.fs.Release()
 	}
 	closeTest(x.t, x.e)
 	x.fs = next
@@ -679,10 +642,10 @@ func (x *fullLife) restart() {
 	opts.FS, opts.CacheBytes, opts.MemTableSize = x.fs, 1<<20, 256<<10
 	log := &logLines{}
 	opts.Logger = slog.New(slog.NewTextHandler(log, nil))
-	e, err := openWaiting(opts, log, x.fs.release)
+	e, err := openWaiting(opts, log, x.fs.Release)
 	if errors.Is(err, storage.ErrFull) {
-		x.fs.release()
-		e, err = openWaiting(opts, log, x.fs.release)
+		x.fs.Release()
+		e, err = openWaiting(opts, log, x.fs.Release)
 	}
 	if err != nil {
 		x.t.Fatalf("Open: %v", err)
@@ -706,7 +669,9 @@ func TestRoom_NoCompaction(t *testing.T) {
 	t.Parallel()
 	var full atomic.Bool
 	fs := newSmallFS(t, vfs.NewMem(), 1<<40)
-	fs.refuses = func(category vfs.DiskWriteCategory) bool { return full.Load() && category == categoryCompaction }
+	fs.Refuses = func(category vfs.DiskWriteCategory) bool {
+		return full.Load() && category == diskspace.CategoryCompaction
+	}
 	clock := ttl.NewManual(1)
 	e := openTest(t, fs, Options{Clock: clock})
 	defer closeTest(t, e)
@@ -714,7 +679,7 @@ func TestRoom_NoCompaction(t *testing.T) {
 	full.Store(true)
 	written := 0
 	for ; written < 2000 && tryPut(t, e, fmt.Sprint(written%100), strings.Repeat("x", 4000), ttl.Never) == nil; written++ {
-		if !e.mayFlush() { // it would wait for ever; changes must not
+		if !e.guard.MayFlush() { // it would wait for ever; changes must not
 			continue
 		}
 		done, err := e.db.AsyncFlush()

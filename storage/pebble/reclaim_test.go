@@ -16,13 +16,13 @@ func settle(t *testing.T, e *Engine, fs *smallFS) {
 	eventually(t, "Pebble has merged what it wants to", func() bool {
 		m := e.db.Metrics()
 		total := m.Total()
-		return m.Compact.NumInProgress == 0 && fs.tables() == total.TablesSize
+		return m.Compact.NumInProgress == 0 && fs.Tables() == total.TablesSize
 	})
 }
 
 // Ensure that space of what was deleted is given back even where most merges do not fit,
 // those among them that Pebble would begin again and again.
-func TestSqueeze_NarrowRoom(t *testing.T) {
+func TestReclaim_LittleSpace(t *testing.T) {
 	t.Parallel()
 	fs := newSmallFS(t, vfs.NewMem(), smallDisk)
 	clock := ttl.NewManual(1)
@@ -34,7 +34,7 @@ func TestSqueeze_NarrowRoom(t *testing.T) {
 		put(t, e, fmt.Sprint(i), noiseOf(rng, 8<<10), ttl.Never)
 	}
 	settle(t, e, fs)
-	admit := holdCompactions(e) // or Pebble may merge before the room is narrow
+	admit := e.guard.Compactions.Hold() // or Pebble may merge before the room is narrow
 	for i := range records / 2 {
 		if err := tryDelete(t, e, fmt.Sprint(i)); err != nil {
 			t.Fatal(err)
@@ -43,9 +43,9 @@ func TestSqueeze_NarrowRoom(t *testing.T) {
 	if err := e.checkpoint(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	before := fs.tables()
-	leaveRoom(e, fs, e.room.floor()+1<<20)
+	before := fs.Tables()
+	leaveRoom(e, fs, e.guard.CompactionThreshold()+1<<20)
 	admit()
 	defer keepMoving(clock)()
-	eventually(t, "space is given back", func() bool { return fs.tables() < before-records/2*8<<10/3 })
+	eventually(t, "space is given back", func() bool { return fs.Tables() < before-records/2*8<<10/3 })
 }
