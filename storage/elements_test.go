@@ -119,11 +119,22 @@ func (p plain) Update(ctx context.Context, scope storage.Scope, fn func(storage.
 	return p.Engine.Update(ctx, scope, func(tx storage.Txn) error { return fn(struct{ storage.Txn }{tx}) })
 }
 
+func (p plain) View(ctx context.Context, scope storage.Scope, fn func(storage.Reader) error) (storage.Barrier, error) {
+	return p.Engine.View(ctx, scope, func(r storage.Reader) error { return fn(struct{ storage.Reader }{r}) })
+}
+
+// newPlain is newStore with an engine that keeps no elements.
+func newPlain(t *testing.T) *store {
+	t.Helper()
+	s := newStore(t)
+	s.Keyspace = storage.NewKeyspace(plain{s.engine}, s.clock)
+	return s
+}
+
 // Ensure that an engine without elements says so, and does the rest.
 func TestTx_Elements_None(t *testing.T) {
 	t.Parallel()
-	s := newStore(t)
-	s.Keyspace = storage.NewKeyspace(plain{s.engine}, s.clock)
+	s := newPlain(t)
 	s.put("k", "v", ttl.Never)
 	s.update(func(tx *storage.Tx) error {
 		if tx.KeepsElements() {

@@ -11,9 +11,19 @@ import (
 )
 
 // Ensure that SetValue keeps the deadline of what lives, gives none to what is new, and leaves another
-// kind of value alone.
+// kind of value alone, whether the engine keeps elements or not.
 func TestTx_SetValue(t *testing.T) {
 	t.Parallel()
+	for name, open := range map[string]func(t *testing.T) *store{"Elements": newStore, "Plain": newPlain} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			checkSetValue(t, open)
+		})
+	}
+}
+
+func checkSetValue(t *testing.T, open func(t *testing.T) *store) {
+	t.Helper()
 	const kind storage.Kind = 77
 	of := func(kind storage.Kind, deadline ttl.Instant) *storage.Record {
 		return &storage.Record{Kind: kind, Value: []byte("old"), Deadline: deadline}
@@ -32,7 +42,7 @@ func TestTx_SetValue(t *testing.T) {
 		{"AnotherKind", of(storage.KindString, start+50), 0, storage.ErrWrongKind},
 	}
 	for _, test := range tests {
-		s := newStore(t)
+		s := open(t)
 		if test.old != nil {
 			s.update(func(tx *storage.Tx) error { return tx.Put(key("k"), *test.old) })
 		}
@@ -51,7 +61,7 @@ func TestTx_SetValue(t *testing.T) {
 			return err
 		})
 	}
-	s := newStore(t)
+	s := open(t)
 	_, err := s.View(t.Context(), storage.Whole, func(tx *storage.Tx) error { return tx.SetValue(key("k"), kind, nil) })
 	s.isError(err, storage.ErrReadOnly, "SetValue in a View")
 }
@@ -94,6 +104,18 @@ func FuzzCutField(f *testing.F) {
 		}
 		if again := append(storage.AppendField(nil, field), rest...); !bytes.Equal(again, src) {
 			t.Errorf("%q is cut to %q and %q, which make %q", src, field, rest, again)
+		}
+	})
+}
+
+// Ensure that what the toy type decodes is encoded as the same bytes.
+func FuzzDecodeToy(f *testing.F) {
+	f.Add(appendToy(nil, [][]byte{[]byte(""), []byte("a"), []byte("b")}))
+	f.Add([]byte{2})
+	f.Fuzz(func(t *testing.T, value []byte) {
+		members, err := decodeToy(value)
+		if again := appendToy(nil, members); err == nil && !bytes.Equal(again, value) {
+			t.Errorf("%q is decoded to %q, which is encoded as %q", value, members, again)
 		}
 	})
 }

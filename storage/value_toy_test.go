@@ -1,7 +1,6 @@
 package storage_test
 
 import (
-	"bytes"
 	"slices"
 	"testing"
 
@@ -13,7 +12,7 @@ import (
 // would be value_set.go, but for its Kind, and toyAdd and toyHas would be the hearts of two handlers.
 const (
 	kindToy    = storage.Kind(100)
-	toyVersion = 1 // the first byte; the members follow, in order, each as a field
+	toyVersion = 1 // the first byte; the members follow, each as a field
 )
 
 func appendToy(dst []byte, members [][]byte) []byte {
@@ -27,50 +26,37 @@ func appendToy(dst []byte, members [][]byte) []byte {
 // decodeToy refuses everything that appendToy does not write. The members are part of value.
 func decodeToy(value []byte) (members [][]byte, err error) {
 	_, rest, err := storage.CutVersion(value, toyVersion)
-	for err == nil && len(rest) > 0 {
-		var m []byte
+	for m := []byte(nil); err == nil && len(rest) > 0; members = append(members, m) {
 		m, rest, err = storage.CutField(rest)
-		if n := len(members); err == nil && n > 0 && bytes.Compare(members[n-1], m) >= 0 {
-			err = storage.ErrEncoding
-		}
-		members = append(members, m)
 	}
 	return members, err
 }
 
 func findToy(tx *storage.Tx, k storage.Key) (members [][]byte, err error) {
 	r, found, err := tx.FindKind(k, kindToy)
-	if found {
-		members, err = decodeToy(r.Value)
+	if !found {
+		return nil, err
 	}
-	return members, err
+	return decodeToy(r.Value)
 }
 
 // toyHas reports whether member is in the set under k.
 func toyHas(tx *storage.Tx, k storage.Key, member string) (bool, error) {
 	members, err := findToy(tx, k)
-	return slices.ContainsFunc(members, func(m []byte) bool { return string(m) == member }), err
+	return contains(members, member), err
+}
+
+func contains(members [][]byte, member string) bool {
+	return slices.ContainsFunc(members, func(m []byte) bool { return string(m) == member })
 }
 
 // toyAdd adds member to the set under k, which it creates if need be, and keeps the deadline.
 func toyAdd(tx *storage.Tx, k storage.Key, member string) (added bool, err error) {
 	members, err := findToy(tx, k)
-	at, found := slices.BinarySearchFunc(members, []byte(member), bytes.Compare)
-	if err != nil || found {
+	if err != nil || contains(members, member) {
 		return false, err
 	}
-	return true, tx.SetValue(k, kindToy, appendToy(nil, slices.Insert(members, at, []byte(member))))
-}
-
-func FuzzDecodeToy(f *testing.F) {
-	f.Add(appendToy(nil, [][]byte{[]byte(""), []byte("a"), []byte("b")}))
-	f.Add([]byte{2})
-	f.Fuzz(func(t *testing.T, value []byte) {
-		members, err := decodeToy(value)
-		if again := appendToy(nil, members); err == nil && !bytes.Equal(again, value) {
-			t.Errorf("%q is decoded to %q, which is encoded as %q", value, members, again)
-		}
-	})
+	return true, tx.SetValue(k, kindToy, appendToy(nil, append(members, []byte(member))))
 }
 
 // Ensure that a new type works like the others: it keeps its deadline, ends with it, and neither takes
@@ -96,10 +82,11 @@ func TestToyType(t *testing.T) {
 	for now, want := range map[ttl.Instant]bool{start: true, start + 9: true, start + 10: false} {
 		s.clock.Set(now)
 		s.view(func(tx *storage.Tx) error {
-			if has, err := toyHas(tx, key("set"), "b"); has != want || err != nil {
-				t.Errorf("at %d b is a member: %v, %v; want %v", now, has, err, want)
+			has, err := toyHas(tx, key("set"), "b")
+			if has != want {
+				t.Errorf("at %d b is a member: %v, want %v", now, has, want)
 			}
-			return nil
+			return err
 		})
 	}
 }
